@@ -1,0 +1,5 @@
+//! Kafka's wire, and nothing else: frames, messages, record batches, error codes, nouns.
+//!
+//! Everything here is a function of its arguments. No clock, no I/O, no task, and nothing of gregor's other crates.
+
+pub mod ids;

@@ -1,0 +1,126 @@
+//! What a log says about itself, for whoever observes: the trace, invariants, metrics.
+
+use protocol::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TopicPartition};
+use runtime::observe::{Digest, Event};
+
+/// Who caused an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A producer, through the partition's leader.
+    Leader,
+    /// The leader, through this follower's fetch.
+    Follower,
+}
+
+/// Something that happened to one log of one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogEvent {
+    /// The log was opened, and whatever recovery it needed is done.
+    Opened {
+        /// Whose log.
+        partition: TopicPartition,
+        /// First offset kept.
+        log_start_offset: Offset,
+        /// One past the last record.
+        log_end_offset: Offset,
+        /// Bytes cut off because they were torn or broken.
+        cut_bytes: u64,
+    },
+    /// One batch was written to the log.
+    Appended {
+        /// Whose log.
+        partition: TopicPartition,
+        /// First offset of the batch.
+        base_offset: Offset,
+        /// Last offset of the batch.
+        last_offset: Offset,
+        /// The epoch stamped into the batch.
+        leader_epoch: LeaderEpoch,
+        /// The batch's CRC-32C: its identity for comparisons between replicas.
+        crc: u32,
+        /// Who produced it, or [`ProducerId::NONE`].
+        producer_id: ProducerId,
+        /// In which epoch of the producer.
+        producer_epoch: ProducerEpoch,
+        /// Sequence of the first record.
+        base_sequence: Sequence,
+        /// Leader or follower append.
+        origin: Origin,
+    },
+    /// Everything from `to` on was removed.
+    Truncated {
+        /// Whose log.
+        partition: TopicPartition,
+        /// The new log end offset.
+        to: Offset,
+        /// The log end offset before.
+        from: Offset,
+    },
+    /// The log was emptied and begins anew at an offset.
+    Restarted {
+        /// Whose log.
+        partition: TopicPartition,
+        /// The new first and next offset.
+        at: Offset,
+    },
+    /// Everything below this offset is on the device.
+    Synced {
+        /// Whose log.
+        partition: TopicPartition,
+        /// One past the last durable record.
+        up_to: Offset,
+    },
+    /// The first kept offset moved up.
+    StartAdvanced {
+        /// Whose log.
+        partition: TopicPartition,
+        /// The new log start offset.
+        to: Offset,
+    },
+}
+
+impl Event for LogEvent {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Opened { .. } => "log-opened",
+            Self::Appended { .. } => "log-appended",
+            Self::Truncated { .. } => "log-truncated",
+            Self::Restarted { .. } => "log-restarted",
+            Self::Synced { .. } => "log-synced",
+            Self::StartAdvanced { .. } => "log-start-advanced",
+        }
+    }
+
+    fn digest(&self, into: &mut Digest) {
+        let partition = |into: &mut Digest, partition: &TopicPartition| {
+            into.bytes(partition.topic_id.0.as_bytes());
+            into.i64(i64::from(partition.partition.0));
+        };
+        match self {
+            Self::Opened { partition: of, log_start_offset, log_end_offset, cut_bytes } => {
+                partition(into, of);
+                into.i64(log_start_offset.0);
+                into.i64(log_end_offset.0);
+                into.u64(*cut_bytes);
+            }
+            Self::Appended { partition: of, base_offset, last_offset, leader_epoch, crc, origin, .. } => {
+                partition(into, of);
+                into.i64(base_offset.0);
+                into.i64(last_offset.0);
+                into.i64(i64::from(leader_epoch.0));
+                into.u64(u64::from(*crc) << 1 | u64::from(*origin == Origin::Leader));
+            }
+            Self::Truncated { partition: of, to, from } => {
+                partition(into, of);
+                into.i64(to.0);
+                into.i64(from.0);
+            }
+            Self::Restarted { partition: of, at: offset }
+            | Self::Synced { partition: of, up_to: offset }
+            | Self::StartAdvanced { partition: of, to: offset } => {
+                partition(into, of);
+                into.i64(offset.0);
+            }
+        }
+    }
+}
