@@ -2,4 +2,9 @@
 //!
 //! Everything here is a function of its arguments. No clock, no I/O, no task, and nothing of gregor's other crates.
 
+pub mod compression;
+pub mod error_code;
 pub mod ids;
+pub mod messages;
+pub mod record_batch;
+pub mod topic_name;

@@ -1,0 +1,62 @@
+//! Pure. Kafka's messages, as the `kafka-protocol` crate has them: the one file that names that crate's messages.
+//!
+//! What is decoded from a peer has passed [`crate::guard`] first; what is on the data path (batches, the Fetch response) has
+//! code of its own. The crate's integers that share a name with a noun of [`crate::ids`] carry the prefix `Wire` here.
+
+use crate::ids;
+
+pub use kafka_protocol::messages::{
+    AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterPartitionRequest, AlterPartitionResponse,
+    ApiVersionsRequest, ApiVersionsResponse, BrokerHeartbeatRequest, BrokerHeartbeatResponse,
+    BrokerRegistrationRequest, BrokerRegistrationResponse, CreateTopicsRequest, CreateTopicsResponse,
+    DeleteTopicsRequest, DeleteTopicsResponse, DescribeClusterRequest, DescribeClusterResponse, DescribeConfigsRequest,
+    DescribeConfigsResponse, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, EnvelopeRequest,
+    EnvelopeResponse, FetchRequest, FetchResponse, InitProducerIdRequest, InitProducerIdResponse, ListOffsetsRequest,
+    ListOffsetsResponse, MetadataRequest, MetadataResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
+    ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader,
+};
+pub use kafka_protocol::messages::{
+    BrokerId as WireBrokerId, GroupId, ProducerId as WireProducerId, TopicName, TransactionalId,
+};
+pub use kafka_protocol::messages::{
+    allocate_producer_ids_request, allocate_producer_ids_response, alter_partition_request, alter_partition_response,
+    api_versions_request, api_versions_response, broker_heartbeat_request, broker_heartbeat_response,
+    broker_registration_request, broker_registration_response, create_topics_request, create_topics_response,
+    delete_topics_request, delete_topics_response, describe_cluster_request, describe_cluster_response,
+    describe_configs_request, describe_configs_response, describe_topic_partitions_request,
+    describe_topic_partitions_response, envelope_request, envelope_response, fetch_request, fetch_response,
+    init_producer_id_request, init_producer_id_response, list_offsets_request, list_offsets_response, metadata_request,
+    metadata_response, offset_for_leader_epoch_request, offset_for_leader_epoch_response, produce_request,
+    produce_response,
+};
+pub use kafka_protocol::protocol::buf::{ByteBuf, ByteBufMut};
+pub use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Message, Request, StrBytes, VersionRange};
+
+impl From<ids::BrokerId> for WireBrokerId {
+    fn from(id: ids::BrokerId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl From<WireBrokerId> for ids::BrokerId {
+    fn from(id: WireBrokerId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl From<ids::ProducerId> for WireProducerId {
+    fn from(id: ids::ProducerId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl From<WireProducerId> for ids::ProducerId {
+    fn from(id: WireProducerId) -> Self {
+        Self(id.0)
+    }
+}
+
+/// The name of a topic as the crate's messages want it.
+pub fn topic_name(name: &str) -> TopicName {
+    TopicName(StrBytes::from_string(name.to_owned()))
+}
