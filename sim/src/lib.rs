@@ -1,1 +1,32 @@
-//! sim
+//! The seeded world: whole clusters in one process from one seed, with faults, judged by invariants, told as a story.
+//!
+//! The words of scenarios are Rust, one file each: [`faults`], [`workloads`], [`invariants`]. Everything but [`world`],
+//! [`run`] and the workloads is plain code, tested without a world. It is there in builds with the simulator only.
+
+#![cfg_attr(not(madsim), allow(unused))]
+
+pub mod event;
+#[cfg(madsim)]
+pub mod driver;
+#[cfg(madsim)]
+pub mod faults;
+pub mod history;
+pub mod invariants;
+pub mod ledger;
+pub mod mutants;
+pub mod observed;
+#[cfg(madsim)]
+pub mod run;
+#[cfg(madsim)]
+pub mod scenario;
+#[cfg(madsim)]
+pub mod swarm;
+pub mod timeline;
+#[cfg(madsim)]
+pub mod token;
+#[cfg(madsim)]
+pub mod when;
+#[cfg(madsim)]
+pub mod workloads;
+#[cfg(madsim)]
+pub mod world;

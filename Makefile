@@ -1,0 +1,64 @@
+# The only way in. `make help` lists the targets; CI calls `make test`.
+
+SEEDS ?= 500
+ONLY ?=
+CARGO ?= cargo
+GREGOR = target/debug/gregor
+
+.DEFAULT_GOAL := help
+.PHONY: help build release cluster test check scenarios sweep selftest interop bench sim-bench fix bless verify clean
+
+help: ## Lists these targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+build: ## The gregor binary with the simulator in it, at target/debug/gregor
+	$(CARGO) build -p cli
+
+release: ## What users deploy, without the simulator, at target/gregor
+	RUSTFLAGS= $(CARGO) build --release -p cli
+	cp target/release/gregor target/gregor
+	@if nm -D --defined-only target/gregor | grep -qE ' (getentropy|clock_gettime)$$'; then echo "the simulator leaked into target/gregor"; exit 1; fi
+
+cluster: release ## Three real nodes on this machine, data under ./gregor-data; Ctrl-C stops them
+	target/gregor cluster start -n 3 --foreground
+
+test: build ## Everything that needs only Rust: unit, property, golden, tidy, a real cluster, scenarios, determinism
+	$(CARGO) test --workspace --quiet
+	$(GREGOR) sim run --twice
+	$(GREGOR) sim sweep --seeds 20 --twice
+
+check: ## Format, lints and docs; changes nothing
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+
+scenarios: build ## Every kept scenario with its seeds, in the simulator; ONLY=isr for one folder
+	$(GREGOR) sim run $(ONLY) --twice
+
+sweep: build ## Fresh seeds, each in its own process, run twice and compared; SEEDS=500
+	$(GREGOR) sim sweep --seeds $(SEEDS) --twice
+
+selftest: build ## The bug zoo: is every planted bug caught, by what, after how many seeds
+	$(GREGOR) sim selftest
+
+interop: release ## Real clients and Kafka's own tools against a real three-node cluster
+	interop/run
+
+bench: release ## The data path beside Apache Kafka and beside the limit of the machine
+	bench/run
+
+sim-bench: build ## The simulator's speed: virtual seconds a CPU second
+	bench/sim
+
+fix: ## Formats and applies lints
+	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged --quiet
+	$(CARGO) fmt --all
+
+bless: build ## Accepts reviewed snapshots
+	INSTA_UPDATE=always GREGOR_BLESS=1 $(CARGO) test --workspace --quiet
+
+verify: check test ## What you run before a push
+	$(GREGOR) sim sweep --seeds 50 --twice
+
+clean: ## Removes what was built
+	$(CARGO) clean

@@ -1,0 +1,79 @@
+//! The commands: one file each, one line in [`Command`] and one in [`run`] each.
+
+use crate::output::Failure;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+mod cluster;
+mod consume;
+mod dev;
+mod produce;
+mod server;
+mod sim;
+mod storage;
+mod topic;
+mod verify;
+
+/// A Kafka-compatible broker cluster whose whole behaviour can be run from one seed, and replayed.
+///
+/// Without a command: a development server on this machine only, data under ./gregor-data.
+#[derive(Parser)]
+#[command(name = "gregor", version = version(), after_help = "Examples:\n  gregor\n  gregor cluster start -n 3\n  gregor sim run leader-power-loss", disable_help_subcommand = true)]
+pub struct Arguments {
+    /// What to log, as `info` or `broker=debug,info`; otherwise the environment variable GREGOR_LOG says
+    #[arg(long, global = true, value_name = "FILTER")]
+    pub log: Option<String>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Server(server::Server),
+    Storage(storage::Storage),
+    Cluster(cluster::Cluster),
+    Topic(topic::Topic),
+    Produce(produce::Produce),
+    Consume(consume::Consume),
+    Verify(verify::Verify),
+    Sim(sim::Sim),
+}
+
+/// The version, and whether the simulator is in this binary.
+fn version() -> &'static str {
+    if cfg!(madsim) {
+        concat!(env!("CARGO_PKG_VERSION"), " with the simulator")
+    } else {
+        env!("CARGO_PKG_VERSION")
+    }
+}
+
+/// Runs the command.
+pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    match arguments.command {
+        None => dev::run(),
+        Some(Command::Server(command)) => command.run(),
+        Some(Command::Storage(command)) => command.run(),
+        Some(Command::Cluster(command)) => command.run(),
+        Some(Command::Topic(command)) => command.run(),
+        Some(Command::Produce(command)) => command.run(),
+        Some(Command::Consume(command)) => command.run(),
+        Some(Command::Verify(command)) => command.run(),
+        Some(Command::Sim(command)) => command.run(),
+    }
+}
+
+/// Where the cluster is, for commands that are its clients.
+#[derive(clap::Args)]
+pub struct Bootstrap {
+    /// The brokers to ask first
+    #[arg(long, short = 'b', env = "GREGOR_BOOTSTRAP", default_value = "localhost:9092", value_name = "HOST:PORT,..", global = true)]
+    bootstrap: String,
+}
+
+impl Bootstrap {
+    /// The addresses, one each.
+    pub fn servers(&self) -> Vec<String> {
+        self.bootstrap.split(',').map(str::trim).filter(|server| !server.is_empty()).map(String::from).collect()
+    }
+}

@@ -1,0 +1,128 @@
+//! What people see: tables, JSON, failures in one line.
+
+use serde::Serialize;
+use std::fmt;
+
+/// Why a command did not do what it was asked, in one line, and the exit code.
+#[derive(Debug)]
+pub struct Failure {
+    /// The sentence.
+    pub what: String,
+    /// The process's exit code.
+    pub code: u8,
+}
+
+impl Failure {
+    /// The command could not do it: exit code 1.
+    pub fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), code: 1 }
+    }
+
+    /// The command was asked wrongly: exit code 2.
+    pub fn usage(what: impl Into<String>) -> Self {
+        Self { what: what.into(), code: 2 }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let mut what = error.to_string();
+        let mut cause = error.source();
+        while let Some(inner) = cause {
+            let text = inner.to_string();
+            if !what.contains(&text) {
+                what = format!("{what}: {text}");
+            }
+            cause = inner.source();
+        }
+        Self::new(what)
+    }
+}
+
+/// How a command prints what it found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Columns for people.
+    Table,
+    /// One JSON document.
+    Json,
+}
+
+/// Rows under headings, each column as wide as its widest cell.
+pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<usize> = headings.iter().map(|heading| heading.chars().count()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let padded: Vec<String> = cells.zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        padded.join("  ").trim_end().to_string() + "\n"
+    };
+    let mut text = line(&mut headings.iter().copied());
+    for row in rows {
+        text += &line(&mut row.iter().map(String::as_str));
+    }
+    text
+}
+
+/// Prints rows as a table, or as a JSON list of objects with the headings in lower case.
+pub fn print_rows(format: Format, headings: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {
+    match format {
+        Format::Table => print!("{}", table(headings, rows)),
+        Format::Json => {
+            let key = |heading: &&str| heading.to_lowercase().replace(' ', "_");
+            let object = |row: &Vec<String>| -> serde_json::Map<String, serde_json::Value> {
+                headings.iter().map(key).zip(row.iter().map(|cell| serde_json::Value::from(cell.as_str()))).collect()
+            };
+            print_json(&rows.iter().map(object).collect::<Vec<_>>())?;
+        }
+    }
+    Ok(())
+}
+
+/// Prints a value as one JSON document.
+pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+/// Sends logs to standard error, filtered by the flag, else by GREGOR_LOG, else warnings only.
+pub fn log(filter: Option<&str>) {
+    use tracing_subscriber::{EnvFilter, fmt::time::FormatTime};
+
+    /// The time of the world that the line was written in: a simulated node's own clock.
+    struct WorldTime;
+    impl FormatTime for WorldTime {
+        fn format_time(&self, into: &mut tracing_subscriber::fmt::format::Writer<'_>) -> fmt::Result {
+            into.write_str(&runtime::time::format_wall(runtime::time::wall_now()))
+        }
+    }
+    let filter = match filter {
+        Some(filter) => EnvFilter::new(filter),
+        None => EnvFilter::try_from_env("GREGOR_LOG").unwrap_or_else(|_| EnvFilter::new("warn")),
+    };
+    tracing_subscriber::fmt().with_env_filter(filter).with_timer(WorldTime).with_writer(std::io::stderr).init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [vec!["orders".to_string(), "12".into()], vec!["a".into(), "3".into()]];
+        insta::assert_snapshot!(table(&["TOPIC", "PARTITIONS"], &rows), @r"
+        TOPIC   PARTITIONS
+        orders  12
+        a       3
+        ");
+    }
+}

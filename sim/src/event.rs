@@ -1,0 +1,223 @@
+//! What the simulated world itself does: operations of its clients, and faults. Emitted like every other event, so that
+//! it stands in the trace, in the order in which it happened.
+
+use protocol::ids::{Offset, PartitionIndex};
+use runtime::observe::{Digest, Event};
+
+/// The identity of a record that a workload wrote: unique in a run, carried in the record's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tag {
+    /// Which writer.
+    pub writer: u32,
+    /// The writer's operation, counted from zero.
+    pub operation: u64,
+}
+
+impl Tag {
+    /// The value of the record: 12 bytes.
+    pub fn to_value(self) -> [u8; 12] {
+        let mut value = [0; 12];
+        value[..4].copy_from_slice(&self.writer.to_be_bytes());
+        value[4..].copy_from_slice(&self.operation.to_be_bytes());
+        value
+    }
+
+    /// Reads a record's value; `None` if no workload wrote it.
+    pub fn from_value(value: &[u8]) -> Option<Self> {
+        let value: [u8; 12] = value.try_into().ok()?;
+        let (writer, operation) = value.split_at(4);
+        Some(Self {
+            writer: u32::from_be_bytes(writer.try_into().ok()?),
+            operation: u64::from_be_bytes(operation.try_into().ok()?),
+        })
+    }
+}
+
+impl std::fmt::Display for Tag {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.writer, self.operation)
+    }
+}
+
+/// A partition as clients name it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NamedPartition {
+    /// The topic's name.
+    pub topic: String,
+    /// Which of its partitions.
+    pub partition: PartitionIndex,
+}
+
+impl std::fmt::Display for NamedPartition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.topic, self.partition)
+    }
+}
+
+/// What a simulated client asked, and what it was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientEvent {
+    /// A writer is about to send a record.
+    SendInvoked {
+        /// Where to.
+        to: NamedPartition,
+        /// Which record.
+        tag: Tag,
+        /// With acks=all by an idempotent producer: the strongest promise.
+        safe: bool,
+    },
+    /// The record was acknowledged.
+    SendAcknowledged {
+        /// Where to.
+        to: NamedPartition,
+        /// Which record.
+        tag: Tag,
+        /// The offset that the broker reported; `None` with acks=0.
+        offset: Option<Offset>,
+        /// As in the invocation.
+        safe: bool,
+    },
+    /// The record was refused: it must never become visible.
+    SendRefused {
+        /// Where to.
+        to: NamedPartition,
+        /// Which record.
+        tag: Tag,
+        /// The broker's error.
+        error: String,
+    },
+    /// Nobody knows whether the record was written.
+    SendUnknown {
+        /// Where to.
+        to: NamedPartition,
+        /// Which record.
+        tag: Tag,
+    },
+    /// A reader received a record.
+    Polled {
+        /// Where from.
+        from: NamedPartition,
+        /// At which offset.
+        offset: Offset,
+        /// Which record.
+        tag: Tag,
+        /// Which reader; the final drain is reader `u32::MAX`.
+        reader: u32,
+    },
+}
+
+impl ClientEvent {
+    /// The reader that reads everything after the cluster was healed.
+    pub const DRAIN: u32 = u32::MAX;
+}
+
+impl Event for ClientEvent {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::SendInvoked { .. } => "send-invoked",
+            Self::SendAcknowledged { .. } => "send-acknowledged",
+            Self::SendRefused { .. } => "send-refused",
+            Self::SendUnknown { .. } => "send-unknown",
+            Self::Polled { .. } => "polled",
+        }
+    }
+
+    fn digest(&self, into: &mut Digest) {
+        let (place, tag, extra) = match self {
+            Self::SendInvoked { to, tag, .. } | Self::SendRefused { to, tag, .. } | Self::SendUnknown { to, tag } => {
+                (to, tag, -1)
+            }
+            Self::SendAcknowledged { to, tag, offset, .. } => (to, tag, offset.map_or(-1, |offset| offset.0)),
+            Self::Polled { from, offset, tag, .. } => (from, tag, offset.0),
+        };
+        into.str(&place.topic);
+        into.i64(i64::from(place.partition.0));
+        into.u64(u64::from(tag.writer));
+        into.u64(tag.operation);
+        into.i64(extra);
+    }
+}
+
+/// What the world did to the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WorldEvent {
+    /// A fault begins. `id` pairs it with its end.
+    FaultBegan {
+        /// Counted from one.
+        id: u32,
+        /// The fault's kind, as scenarios name it.
+        kind: &'static str,
+        /// What it does to whom, in words.
+        what: String,
+        /// The nodes that cannot be expected to do their part while it lasts.
+        impairs: Vec<i32>,
+    },
+    /// A fault ended.
+    FaultEnded {
+        /// As when it began.
+        id: u32,
+        /// The fault's kind.
+        kind: &'static str,
+    },
+    /// A node's process ended by a crash; `power` says whether its disks may have lost bytes.
+    Crashed {
+        /// The node's id in the cluster.
+        broker: i32,
+        /// Power loss, not only the process.
+        power: bool,
+    },
+    /// A node's process started.
+    Started {
+        /// The node's id in the cluster.
+        broker: i32,
+    },
+    /// Every fault is healed; from here on only liveness is judged.
+    Healed,
+    /// Everything is as it should be again.
+    Settled,
+}
+
+impl Event for WorldEvent {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::FaultBegan { .. } => "fault-began",
+            Self::FaultEnded { .. } => "fault-ended",
+            Self::Crashed { .. } => "crashed",
+            Self::Started { .. } => "started",
+            Self::Healed => "healed",
+            Self::Settled => "settled",
+        }
+    }
+
+    fn digest(&self, into: &mut Digest) {
+        match self {
+            Self::FaultBegan { id, kind, what, .. } => {
+                into.u64(u64::from(*id));
+                into.str(kind);
+                into.str(what);
+            }
+            Self::FaultEnded { id, kind } => {
+                into.u64(u64::from(*id));
+                into.str(kind);
+            }
+            Self::Crashed { broker, power } => {
+                into.i64(i64::from(*broker));
+                into.u64(u64::from(*power));
+            }
+            Self::Started { broker } => into.i64(i64::from(*broker)),
+            Self::Healed | Self::Settled => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_read_back_from_its_value() {
+        let tag = Tag { writer: 7, operation: u64::MAX - 3 };
+        assert_eq!(Tag::from_value(&tag.to_value()), Some(tag));
+        assert_eq!(Tag::from_value(b"something else"), None);
+    }
+}

@@ -1,0 +1,82 @@
+//! What the world can do to a cluster: one file a kind, one line in [`all`] each.
+//!
+//! A fault begins, lasts, and ends; both ends act on the [`World`] and on nothing else. Overlapping faults are the world's
+//! business: it counts cuts and remembers who is down.
+
+use crate::world::World;
+
+mod client_cut;
+mod isolate;
+mod kill;
+mod loss;
+mod one_way_cut;
+mod partition;
+mod pause;
+mod power_loss;
+mod restart;
+mod slow_link;
+
+/// Whom a fault hits, and how hard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Target {
+    /// The node.
+    pub node: i32,
+    /// The other node, for a fault between two; a fault that needs one and has none takes the next node.
+    pub other: Option<i32>,
+    /// A strength in the fault's own unit.
+    pub strength: Option<u64>,
+}
+
+/// What beginning a fault came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// It happened, as told.
+    Yes(String),
+    /// It could not: the node was down already, say.
+    No(&'static str),
+}
+
+/// A fault under way.
+pub trait Fault {
+    /// Makes it happen.
+    fn begin(&mut self, world: &mut World) -> Begun;
+    /// Makes it stop.
+    fn end(&mut self, world: &mut World);
+    /// The nodes that cannot be expected to do their part meanwhile.
+    fn impairs(&self, world: &World) -> Vec<i32>;
+}
+
+/// A kind of fault.
+pub struct Kind {
+    /// As scenarios name it.
+    pub name: &'static str,
+    /// What it does, in one line.
+    pub about: &'static str,
+    /// Makes one.
+    pub make: fn(Target) -> Box<dyn Fault>,
+    /// The strengths that the swarm draws from, smallest and largest; `None` where it has none.
+    pub strength: Option<(u64, u64)>,
+    /// The longest time for which the swarm lets it last, in milliseconds.
+    pub lasts_ms_max: u64,
+}
+
+/// Every kind of fault.
+pub fn all() -> &'static [Kind] {
+    &[
+        kill::KIND,
+        power_loss::KIND,
+        pause::KIND,
+        restart::KIND,
+        partition::KIND,
+        one_way_cut::KIND,
+        isolate::KIND,
+        client_cut::KIND,
+        slow_link::KIND,
+        loss::KIND,
+    ]
+}
+
+/// The kind with this name.
+pub fn find(name: &str) -> Option<&'static Kind> {
+    all().iter().find(|kind| kind.name == name)
+}

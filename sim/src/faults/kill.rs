@@ -1,0 +1,31 @@
+//! The process dies at once; the machine lives on, closes its sockets and keeps its page cache.
+
+use super::{Begun, Fault, Kind, Target};
+use crate::world::World;
+
+/// See the module.
+pub const KIND: Kind = Kind {
+    name: "kill",
+    about: "the process dies without warning; the page cache survives",
+    make: |target| Box::new(Kill { node: target.node }),
+    strength: None,
+    lasts_ms_max: 6_000,
+};
+
+struct Kill {
+    node: i32,
+}
+
+impl Fault for Kill {
+    fn begin(&mut self, world: &mut World) -> Begun {
+        if world.crash(self.node, false) { Begun::Yes(format!("kill {}", self.node)) } else { Begun::No("it was down already") }
+    }
+
+    fn end(&mut self, world: &mut World) {
+        world.start(self.node);
+    }
+
+    fn impairs(&self, _world: &World) -> Vec<i32> {
+        vec![self.node]
+    }
+}

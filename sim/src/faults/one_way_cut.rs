@@ -1,0 +1,34 @@
+//! What one node sends to another does not arrive; the other way is fine.
+
+use super::{Begun, Fault, Kind, Target};
+use crate::world::World;
+
+/// See the module.
+pub const KIND: Kind = Kind {
+    name: "one-way-cut",
+    about: "what one node sends to another does not arrive; the other way is fine",
+    make: |target| Box::new(OneWayCut { target }),
+    strength: None,
+    lasts_ms_max: 15_000,
+};
+
+struct OneWayCut {
+    target: Target,
+}
+
+impl Fault for OneWayCut {
+    fn begin(&mut self, world: &mut World) -> Begun {
+        let other = world.other(self.target);
+        self.target.other = Some(other);
+        world.cut(self.target.node, other);
+        Begun::Yes(format!("cut {} to {other}, one way", self.target.node))
+    }
+
+    fn end(&mut self, world: &mut World) {
+        world.heal(self.target.node, world.other(self.target));
+    }
+
+    fn impairs(&self, world: &World) -> Vec<i32> {
+        vec![self.target.node, world.other(self.target)]
+    }
+}

@@ -1,0 +1,37 @@
+//! Two nodes cannot reach each other, in either direction; everybody else reaches both.
+
+use super::{Begun, Fault, Kind, Target};
+use crate::world::World;
+
+/// See the module.
+pub const KIND: Kind = Kind {
+    name: "partition",
+    about: "two nodes cannot reach each other",
+    make: |target| Box::new(Partition { target }),
+    strength: None,
+    lasts_ms_max: 15_000,
+};
+
+struct Partition {
+    target: Target,
+}
+
+impl Fault for Partition {
+    fn begin(&mut self, world: &mut World) -> Begun {
+        let other = world.other(self.target);
+        self.target.other = Some(other);
+        world.cut(self.target.node, other);
+        world.cut(other, self.target.node);
+        Begun::Yes(format!("cut {} from {other}", self.target.node))
+    }
+
+    fn end(&mut self, world: &mut World) {
+        let other = world.other(self.target);
+        world.heal(self.target.node, other);
+        world.heal(other, self.target.node);
+    }
+
+    fn impairs(&self, world: &World) -> Vec<i32> {
+        vec![self.target.node, world.other(self.target)]
+    }
+}

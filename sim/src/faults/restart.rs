@@ -1,0 +1,33 @@
+//! An operator stops the node in good order; it starts again when the fault ends.
+
+use super::{Begun, Fault, Kind, Target};
+use crate::world::World;
+
+/// See the module.
+pub const KIND: Kind = Kind {
+    name: "restart",
+    about: "the node is stopped in good order and started again",
+    make: |target| Box::new(Restart { node: target.node }),
+    strength: None,
+    lasts_ms_max: 6_000,
+};
+
+struct Restart {
+    node: i32,
+}
+
+impl Fault for Restart {
+    fn begin(&mut self, world: &mut World) -> Begun {
+        if world.stop(self.node) { Begun::Yes(format!("stop {}", self.node)) } else { Begun::No("it was not running") }
+    }
+
+    fn end(&mut self, world: &mut World) {
+        // Whoever has not stopped by now is not waited for any longer.
+        world.crash(self.node, false);
+        world.start(self.node);
+    }
+
+    fn impairs(&self, _world: &World) -> Vec<i32> {
+        vec![self.node]
+    }
+}

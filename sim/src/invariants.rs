@@ -1,0 +1,171 @@
+//! Pure. The claims that every run is judged by: one file each, one line in [`all`] each.
+//!
+//! An invariant reads events and the [`Ledger`], never a broker.
+
+use crate::{ledger::Ledger, observed::Observed};
+use std::fmt;
+
+mod acknowledged_is_replicated;
+mod acked_is_kept;
+mod epochs_advance;
+mod fenced_leads_nothing;
+mod high_watermark_is_covered;
+mod isr_covers_high_watermark;
+mod leader_is_complete;
+mod maximal_isr_is_superset;
+mod metadata_prefixes_agree;
+mod no_truncation_of_committed;
+mod one_broker_epoch;
+mod one_leader_per_epoch;
+mod one_offset_per_value;
+mod one_value_per_offset;
+mod prefixes_agree;
+mod producer_sequence;
+mod progress_under_minority_fault;
+mod real_time_order;
+mod recovery_keeps_synced;
+mod send_order;
+mod settles;
+#[cfg(test)]
+mod stories;
+
+/// A claim about the cluster that holds in every run within the fault budget.
+pub trait Invariant {
+    /// The claim's file name: how reports and mutants name it.
+    fn name(&self) -> &'static str;
+
+    /// The claim in one line, with its number in `docs/invariants.md`.
+    fn claim(&self) -> &'static str;
+
+    /// Judges an event against what the ledger held before it, where the event itself destroys the evidence.
+    ///
+    /// # Errors
+    /// As [`Invariant::check`].
+    fn before(&mut self, _ledger: &Ledger, _observed: &Observed<'_>) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Judges one event, after the ledger has accounted for it.
+    ///
+    /// # Errors
+    /// The two facts that contradict each other.
+    fn check(&mut self, ledger: &mut Ledger, observed: &Observed<'_>) -> Result<(), String>;
+
+    /// Judges the whole run, after everything was healed and drained.
+    ///
+    /// # Errors
+    /// As [`Invariant::check`].
+    fn at_end(&mut self, _ledger: &mut Ledger, _end: &End) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, Default)]
+pub struct End {
+    /// Why the cluster did not settle in time, if it did not.
+    pub unsettled: Option<String>,
+    /// The final drain read every partition to its end.
+    pub drained: bool,
+}
+
+/// A broken claim.
+#[derive(Clone, Debug)]
+pub struct Violation {
+    /// Which one.
+    pub invariant: &'static str,
+    /// What it claims.
+    pub claim: &'static str,
+    /// The contradiction.
+    pub what: String,
+    /// Virtual nanoseconds since the start.
+    pub at: u64,
+    /// The event's number.
+    pub ordinal: u64,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.at as f64 / 1e9;
+        write!(f, "{} at {seconds:.3} s: {} ({})", self.invariant, self.what, self.claim)
+    }
+}
+
+/// Every invariant, fresh.
+pub fn all() -> Vec<Box<dyn Invariant>> {
+    vec![
+        Box::new(metadata_prefixes_agree::MetadataPrefixesAgree::default()),
+        Box::new(epochs_advance::EpochsAdvance),
+        Box::new(one_broker_epoch::OneBrokerEpoch::default()),
+        Box::new(fenced_leads_nothing::FencedLeadsNothing::default()),
+        Box::new(isr_covers_high_watermark::IsrCoversHighWatermark),
+        Box::new(leader_is_complete::LeaderIsComplete),
+        Box::new(prefixes_agree::PrefixesAgree),
+        Box::new(maximal_isr_is_superset::MaximalIsrIsSuperset),
+        Box::new(high_watermark_is_covered::HighWatermarkIsCovered::default()),
+        Box::new(one_leader_per_epoch::OneLeaderPerEpoch::default()),
+        Box::new(no_truncation_of_committed::NoTruncationOfCommitted),
+        Box::new(acknowledged_is_replicated::AcknowledgedIsReplicated),
+        Box::new(acked_is_kept::AckedIsKept::default()),
+        Box::new(one_value_per_offset::OneValuePerOffset::default()),
+        Box::new(one_offset_per_value::OneOffsetPerValue::default()),
+        Box::new(send_order::SendOrder::default()),
+        Box::new(real_time_order::RealTimeOrder::default()),
+        Box::new(producer_sequence::ProducerSequence::default()),
+        Box::new(recovery_keeps_synced::RecoveryKeepsSynced::default()),
+        Box::new(settles::Settles),
+        Box::new(progress_under_minority_fault::ProgressUnderMinorityFault::default()),
+    ]
+}
+
+/// All invariants together with the ledger that they read.
+pub struct Judge {
+    /// The ledger, for reports and for the fault budget.
+    pub ledger: Ledger,
+    invariants: Vec<Box<dyn Invariant>>,
+    /// The first broken claim.
+    pub violation: Option<Violation>,
+}
+
+impl Default for Judge {
+    fn default() -> Self {
+        Self { ledger: Ledger::default(), invariants: all(), violation: None }
+    }
+}
+
+impl Judge {
+    /// Accounts for an event and asks every invariant. After the first violation nothing more is asked.
+    pub fn observe(&mut self, observed: &Observed<'_>) {
+        if self.violation.is_some() {
+            return;
+        }
+        for invariant in &mut self.invariants {
+            if let Err(what) = invariant.before(&self.ledger, observed) {
+                self.violation = Some(violation(&**invariant, what, observed.at, observed.ordinal));
+                return;
+            }
+        }
+        self.ledger.apply(observed);
+        for invariant in &mut self.invariants {
+            if let Err(what) = invariant.check(&mut self.ledger, observed) {
+                self.violation = Some(violation(&**invariant, what, observed.at, observed.ordinal));
+                return;
+            }
+        }
+    }
+
+    /// Asks every invariant about the whole run.
+    pub fn end(&mut self, end: &End) {
+        for invariant in &mut self.invariants {
+            if self.violation.is_none()
+                && let Err(what) = invariant.at_end(&mut self.ledger, end)
+            {
+                self.violation = Some(violation(&**invariant, what, self.ledger.now, 0));
+            }
+        }
+    }
+}
+
+fn violation(invariant: &dyn Invariant, what: String, at: u64, ordinal: u64) -> Violation {
+    Violation { invariant: invariant.name(), claim: invariant.claim(), what, at, ordinal }
+}

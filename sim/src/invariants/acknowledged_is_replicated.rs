@@ -1,0 +1,102 @@
+//! Pure. No. 20, ack truth: when acks=all is answered, the batch is in the answering leader's log, below its high watermark
+//! in the epoch in which it was appended, and on at least `min.insync.replicas` replicas (Redpanda #3003).
+
+use super::Invariant;
+use crate::{
+    ledger::Ledger,
+    observed::{Fact, Observed},
+};
+use broker::event::ReplicaEvent;
+
+/// See the module.
+pub struct AcknowledgedIsReplicated;
+
+impl Invariant for AcknowledgedIsReplicated {
+    fn name(&self) -> &'static str {
+        "acknowledged_is_replicated"
+    }
+
+    fn claim(&self) -> &'static str {
+        "20: what acks=all acknowledges is below the high watermark and on enough replicas"
+    }
+
+    fn check(&mut self, ledger: &mut Ledger, observed: &Observed<'_>) -> Result<(), String> {
+        let Fact::Replica(ReplicaEvent::Acknowledged {
+            partition,
+            leader_epoch,
+            base_offset,
+            last_offset,
+            acks,
+            high_watermark,
+            ..
+        }) = observed.fact
+        else {
+            return Ok(());
+        };
+        let leader = observed.broker;
+        let told = |why: String| Err(format!("{partition}: leader {leader} acknowledged offset {base_offset}, {why}"));
+        let Some(replica) = ledger.replica(leader, *partition) else { return told("and has no log".into()) };
+        let Some(batch) = replica.log.at(*base_offset) else { return told("which is not in its log".into()) };
+        if *acks != -1 {
+            return Ok(());
+        }
+        if high_watermark <= last_offset {
+            return told(format!("and its high watermark is {high_watermark}"));
+        }
+        if replica.leading != Some(*leader_epoch) {
+            return told(format!("appended in leader epoch {leader_epoch}, and it leads {:?} now", replica.leading));
+        }
+        let holds = |other: &&crate::ledger::Node| {
+            other.replicas.get(partition).and_then(|replica| replica.log.at(*base_offset)).is_some_and(|held| held.crc == batch.crc)
+        };
+        let holders = ledger.nodes.values().filter(holds).count();
+        let needed = ledger.min_isr.get(partition).copied().unwrap_or(1);
+        if holders < needed {
+            return told(format!("which is on {holders} replicas of the {needed} that it needs"));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::stories::{Story, orders},
+        *,
+    };
+    use protocol::ids::{LeaderEpoch, Offset};
+    use storage::event::Origin;
+
+    fn acknowledge(leader_epoch: i32, high_watermark: i64) -> ReplicaEvent {
+        ReplicaEvent::Acknowledged {
+            partition: orders(),
+            leader_epoch: LeaderEpoch(leader_epoch),
+            base_offset: Offset(0),
+            last_offset: Offset(0),
+            acks: -1,
+            high_watermark: Offset(high_watermark),
+            duplicate: false,
+        }
+    }
+
+    fn story() -> Story<AcknowledgedIsReplicated> {
+        let story = Story::new(AcknowledgedIsReplicated).cluster().lead(1, 0, 0).append(1, 0, 0, 9, Origin::Leader);
+        story.append(2, 0, 0, 9, Origin::Follower).high_watermark(1, 0, 1, &[1, 2], &[1, 2])
+    }
+
+    #[test]
+    fn an_early_acknowledgement_is_found() {
+        assert!(story().replica(1, acknowledge(0, 1)).verdict.is_ok());
+        assert!(story().replica(1, acknowledge(0, 0)).verdict.is_err());
+    }
+
+    #[test]
+    fn an_acknowledgement_after_stepping_down_is_found() {
+        assert!(story().lead(1, 2, 1).replica(1, acknowledge(0, 1)).verdict.is_err());
+    }
+
+    #[test]
+    fn an_acknowledgement_of_too_few_copies_is_found() {
+        assert!(story().truncate(2, 1, 0).replica(1, acknowledge(0, 1)).verdict.is_err());
+    }
+}

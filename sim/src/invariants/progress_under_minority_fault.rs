@@ -1,0 +1,138 @@
+//! Pure. No. 75: while no more nodes are impaired than every partition and the controller quorum can spare, producers with
+//! acks=all go on being acknowledged, with no gap above ten seconds.
+//!
+//! Impaired is a node under a fault, and one that is not back in every in-sync set that it belongs to.
+
+use super::Invariant;
+use crate::{
+    event::{ClientEvent, Tag, WorldEvent},
+    ledger::Ledger,
+    observed::{Fact, Observed},
+};
+use broker::event::ReplicaEvent;
+use protocol::ids::BrokerId;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The longest time without an acknowledgement, in nanoseconds.
+const GAP: u64 = 10_000_000_000;
+
+/// See the module.
+#[derive(Default)]
+pub struct ProgressUnderMinorityFault {
+    faults: BTreeMap<u32, BTreeSet<BrokerId>>,
+    outstanding: BTreeMap<Tag, u64>,
+    /// The last instant at which progress was made or not owed.
+    excused_at: u64,
+    min_isr: usize,
+    healed: bool,
+}
+
+impl ProgressUnderMinorityFault {
+    fn within_budget(&self, ledger: &Ledger) -> bool {
+        let mut impaired: BTreeSet<BrokerId> = self.faults.values().flatten().copied().collect();
+        let mut spare = usize::MAX;
+        for (_, topic) in ledger.image.topics() {
+            for partition in topic.partitions.values() {
+                impaired.extend(partition.replicas.iter().filter(|replica| !partition.isr.contains(replica)));
+                spare = spare.min(partition.replicas.len().saturating_sub(self.min_isr));
+            }
+        }
+        // A quorum of an odd number of controllers spares the smaller half; clusters here have three or one.
+        let spare = spare.min(ledger.nodes.len().saturating_sub(1) / 2);
+        impaired.len() <= spare
+    }
+
+    fn judge(&mut self, ledger: &Ledger, now: u64, was_within_budget: bool) -> Result<(), String> {
+        if was_within_budget && !self.healed && let Some((tag, invoked)) = self.outstanding.first_key_value() {
+            let since = self.excused_at.max(*invoked);
+            if now > since + GAP {
+                let seconds = (now - since) as f64 / 1e9;
+                return Err(format!("no record was acknowledged for {seconds:.1} s, {tag} is waiting, and a minority is impaired"));
+            }
+        }
+        if !self.within_budget(ledger) {
+            self.excused_at = now;
+        }
+        Ok(())
+    }
+}
+
+impl Invariant for ProgressUnderMinorityFault {
+    fn name(&self) -> &'static str {
+        "progress_under_minority_fault"
+    }
+
+    fn claim(&self) -> &'static str {
+        "75: while a minority is impaired, acks=all goes on"
+    }
+
+    fn before(&mut self, ledger: &Ledger, observed: &Observed<'_>) -> Result<(), String> {
+        match observed.fact {
+            Fact::World(WorldEvent::FaultBegan { .. } | WorldEvent::FaultEnded { .. } | WorldEvent::Healed)
+            | Fact::Controller(_)
+            | Fact::Client(ClientEvent::SendAcknowledged { .. }) => {
+                let within = self.within_budget(ledger);
+                self.judge(ledger, observed.at, within)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check(&mut self, ledger: &mut Ledger, observed: &Observed<'_>) -> Result<(), String> {
+        match observed.fact {
+            Fact::World(WorldEvent::FaultBegan { id, impairs, .. }) => {
+                self.faults.insert(*id, impairs.iter().copied().map(BrokerId).collect());
+            }
+            Fact::World(WorldEvent::FaultEnded { id, .. }) => {
+                self.faults.remove(id);
+                self.excused_at = observed.at;
+            }
+            Fact::World(WorldEvent::Healed) => self.healed = true,
+            Fact::Replica(ReplicaEvent::HighWatermark { effective_min_isr, leading: true, .. }) => {
+                self.min_isr = self.min_isr.max(*effective_min_isr);
+            }
+            Fact::Client(ClientEvent::SendInvoked { tag, safe: true, .. }) => {
+                self.outstanding.insert(*tag, observed.at);
+            }
+            Fact::Client(ClientEvent::SendAcknowledged { tag, .. }) => {
+                self.outstanding.remove(tag);
+                self.excused_at = observed.at;
+            }
+            Fact::Client(ClientEvent::SendRefused { tag, .. } | ClientEvent::SendUnknown { tag, .. }) => {
+                self.outstanding.remove(tag);
+            }
+            Fact::Controller(_) => {
+                if !self.within_budget(ledger) {
+                    self.excused_at = observed.at;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::stories::Story, *};
+
+    fn story() -> Story<ProgressUnderMinorityFault> {
+        let invariant = ProgressUnderMinorityFault { min_isr: 2, ..Default::default() };
+        Story::new(invariant).cluster().invoked(1)
+    }
+
+    fn fault(id: u32, impairs: &[i32]) -> WorldEvent {
+        WorldEvent::FaultBegan { id, kind: "kill", what: String::new(), impairs: impairs.to_vec() }
+    }
+
+    #[test]
+    fn a_long_silence_with_one_broker_down_is_found() {
+        assert!(story().world(fault(1, &[1])).wait(9).acknowledged(1, 0).verdict.is_ok());
+        assert!(story().world(fault(1, &[1])).wait(11).acknowledged(1, 0).verdict.is_err());
+    }
+
+    #[test]
+    fn a_long_silence_with_two_brokers_down_is_excused() {
+        assert!(story().world(fault(1, &[1, 2])).wait(11).acknowledged(1, 0).verdict.is_ok());
+    }
+}

@@ -1,0 +1,423 @@
+//! Pure. What is true of the cluster, learned from events alone: every replica's log, what was ever committed, who runs
+//! under which epoch, what the controllers decided. Invariants read it; nothing here asks a broker.
+//!
+//! One ledger serves all invariants, so that each event is accounted for once.
+
+use crate::observed::{Fact, Observed};
+use crate::event::WorldEvent;
+use broker::event::ReplicaEvent;
+use controller::event::ControllerEvent;
+use metadata::{delta, image::Image, record::Record};
+use protocol::ids::{
+    BrokerEpoch, BrokerId, LeaderEpoch, MetadataOffset, Offset, ProducerEpoch, ProducerId, Sequence, TopicPartition,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+use storage::event::LogEvent;
+
+/// One batch in a replica's log, by its outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// First offset.
+    pub base_offset: Offset,
+    /// Last offset.
+    pub last_offset: Offset,
+    /// The leader epoch stamped into it.
+    pub leader_epoch: LeaderEpoch,
+    /// Its CRC-32C: stands for its bytes.
+    pub crc: u32,
+    /// Who produced it.
+    pub producer_id: ProducerId,
+    /// In which epoch of the producer.
+    pub producer_epoch: ProducerEpoch,
+    /// Sequence of its first record.
+    pub base_sequence: Sequence,
+}
+
+impl Batch {
+    /// One past the last offset.
+    pub fn end(&self) -> Offset {
+        self.last_offset.plus(1)
+    }
+}
+
+/// A run of batches without gaps.
+#[derive(Clone, Debug, Default)]
+pub struct Batches {
+    batches: Vec<Batch>,
+}
+
+impl Batches {
+    /// The batches, by offset.
+    pub fn all(&self) -> &[Batch] {
+        &self.batches
+    }
+
+    /// One past the last offset; zero when empty.
+    pub fn end(&self) -> Offset {
+        self.batches.last().map_or(Offset::ZERO, Batch::end)
+    }
+
+    /// The batch that begins at this offset.
+    pub fn at(&self, base_offset: Offset) -> Option<&Batch> {
+        self.position(base_offset).ok().map(|at| &self.batches[at])
+    }
+
+    /// The batches that begin in `[from, to)`.
+    pub fn between(&self, from: Offset, to: Offset) -> &[Batch] {
+        let (first, end) = (self.batches.partition_point(|batch| batch.base_offset < from), self.count_below(to));
+        &self.batches[first.min(end)..end]
+    }
+
+    fn count_below(&self, offset: Offset) -> usize {
+        self.batches.partition_point(|batch| batch.base_offset < offset)
+    }
+
+    fn position(&self, base_offset: Offset) -> Result<usize, usize> {
+        self.batches.binary_search_by_key(&base_offset, |batch| batch.base_offset)
+    }
+
+    fn push(&mut self, batch: Batch) {
+        self.batches.push(batch);
+    }
+
+    fn truncate(&mut self, to: Offset) {
+        let keep = self.batches.partition_point(|batch| batch.end() <= to);
+        self.batches.truncate(keep);
+    }
+}
+
+/// One replica of one partition, as its own events describe it.
+#[derive(Clone, Debug, Default)]
+pub struct Replica {
+    /// Its log.
+    pub log: Batches,
+    /// Where its log begins.
+    pub log_start_offset: Offset,
+    /// Where its log ends, for a log that was restarted at an offset and is empty.
+    pub log_end_offset: Offset,
+    /// Everything below this was on the device when last told.
+    pub synced: Offset,
+    /// Its high watermark, by its last event.
+    pub high_watermark: Offset,
+    /// The leader epoch it leads in, while it leads.
+    pub leading: Option<LeaderEpoch>,
+    /// The committed in-sync replicas as it knows them, while it leads.
+    pub isr: BTreeSet<BrokerId>,
+    /// The maximal in-sync replicas by its last high watermark event.
+    pub maximal_isr: BTreeSet<BrokerId>,
+    /// Its log equals what is committed up to here.
+    agreed: Offset,
+    /// It lost bytes that were not on the device, and has not caught up since (the fault atlas's U).
+    pub damaged: bool,
+}
+
+/// One node of the cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Node {
+    /// Its process runs.
+    pub running: bool,
+    /// The epoch of its current registration, once it has one.
+    pub broker_epoch: Option<BrokerEpoch>,
+    /// Its replicas.
+    pub replicas: BTreeMap<TopicPartition, Replica>,
+}
+
+/// What was ever below a legitimate leader's high watermark.
+#[derive(Clone, Debug, Default)]
+pub struct Committed {
+    /// The batches, by offset.
+    pub log: Batches,
+    /// The largest high watermark that a leader ever set.
+    pub true_high_watermark: Offset,
+}
+
+/// A difference between a replica and what was committed.
+#[derive(Clone, Debug)]
+pub struct Disagreement {
+    /// Where.
+    pub at: Offset,
+    /// What was committed there.
+    pub committed: Batch,
+    /// What the replica holds, if anything.
+    pub held: Option<Batch>,
+}
+
+impl fmt::Display for Disagreement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Batch { crc, leader_epoch, .. } = self.committed;
+        match self.held {
+            Some(held) => write!(
+                f,
+                "batch {:08x} of leader epoch {} at offset {} instead of {crc:08x} of leader epoch {leader_epoch}",
+                held.crc, held.leader_epoch, self.at
+            ),
+            None => write!(f, "nothing at offset {} instead of batch {crc:08x} of leader epoch {leader_epoch}", self.at),
+        }
+    }
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct Ledger {
+    /// Virtual time of the last event, in nanoseconds.
+    pub now: u64,
+    /// The nodes, by id.
+    pub nodes: BTreeMap<BrokerId, Node>,
+    /// What was committed, by partition.
+    pub committed: BTreeMap<TopicPartition, Committed>,
+    /// The cluster's metadata, as far as any node has applied it.
+    pub image: Image,
+    /// The image before each of the last records, by next offset, to compare snapshots with.
+    images: BTreeMap<MetadataOffset, Image>,
+    /// Faults begun, by kind.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// Leader changes: to another broker than led last.
+    pub leader_changes: u64,
+    last_leader: BTreeMap<TopicPartition, BrokerId>,
+    /// `min(min.insync.replicas, replicas)` by partition, as its leaders last said.
+    pub min_isr: BTreeMap<TopicPartition, usize>,
+    /// The batches that the last event committed, with their partition.
+    pub newly_committed: Vec<(TopicPartition, Batch)>,
+    /// The metadata record that the last event brought for the first time, with the image before it.
+    pub new_record: Option<(MetadataOffset, Record, Image)>,
+}
+
+/// How many images are kept to compare late snapshots with.
+const IMAGES_KEPT: usize = 4096;
+
+impl Ledger {
+    /// Accounts for one event.
+    pub fn apply(&mut self, observed: &Observed<'_>) {
+        self.now = observed.at;
+        self.newly_committed.clear();
+        self.new_record = None;
+        match observed.fact {
+            Fact::Log(event) => self.log_event(observed.broker, event),
+            Fact::Replica(event) => self.replica_event(observed.broker, event),
+            Fact::Controller(event) => self.controller_event(event),
+            Fact::World(event) => self.world_event(event),
+            Fact::Client(_) => {}
+        }
+    }
+
+    /// One replica, if its node ever had it.
+    pub fn replica(&self, broker: BrokerId, partition: TopicPartition) -> Option<&Replica> {
+        self.nodes.get(&broker)?.replicas.get(&partition)
+    }
+
+    /// Whether the broker's process runs under the epoch that the controllers hold: only then is it what they speak of.
+    pub fn is_current(&self, broker: BrokerId) -> bool {
+        let held = self.image.broker(broker).map(|registration| registration.epoch);
+        self.nodes.get(&broker).is_some_and(|node| node.running && node.broker_epoch.is_some() && node.broker_epoch == held)
+    }
+
+    /// The image whose next offset is this, while it is remembered.
+    pub fn image_at(&self, next: MetadataOffset) -> Option<&Image> {
+        self.images.get(&next)
+    }
+
+    /// Compares a replica with what was committed, up to `to`. What agreed once is not compared again.
+    ///
+    /// # Errors
+    /// The first batch that is missing or another.
+    pub fn agrees(&mut self, broker: BrokerId, partition: TopicPartition, to: Offset) -> Result<(), Disagreement> {
+        let Some(committed) = self.committed.get(&partition) else { return Ok(()) };
+        let node = self.nodes.entry(broker).or_default();
+        let replica = node.replicas.entry(partition).or_default();
+        let from = replica.agreed.max(replica.log_start_offset);
+        for batch in committed.log.between(from, to) {
+            let held = replica.log.at(batch.base_offset);
+            if held.is_none_or(|held| held.crc != batch.crc || held.leader_epoch != batch.leader_epoch) {
+                return Err(Disagreement { at: batch.base_offset, committed: *batch, held: held.copied() });
+            }
+            replica.agreed = batch.end();
+        }
+        Ok(())
+    }
+
+    /// The replicas whose loss of un-synced bytes would break the promise for this partition, if `broker` lost its too:
+    /// durability holds for at most `min.insync.replicas - 1` of them at a time.
+    pub fn damaged_with(&self, partition: TopicPartition, broker: BrokerId) -> usize {
+        let damaged = |id: &BrokerId| self.replica(*id, partition).is_some_and(|replica| replica.damaged);
+        self.nodes.keys().filter(|id| **id == broker || damaged(id)).count()
+    }
+
+    fn log_event(&mut self, broker: BrokerId, event: &LogEvent) {
+        let of = match event {
+            LogEvent::Opened { partition, .. }
+            | LogEvent::Appended { partition, .. }
+            | LogEvent::Truncated { partition, .. }
+            | LogEvent::Restarted { partition, .. }
+            | LogEvent::Synced { partition, .. }
+            | LogEvent::StartAdvanced { partition, .. } => *partition,
+        };
+        let replica = self.nodes.entry(broker).or_default().replicas.entry(of).or_default();
+        match event {
+            LogEvent::Opened { log_start_offset, log_end_offset, .. } => {
+                replica.cut(*log_end_offset);
+                replica.log_start_offset = *log_start_offset;
+                replica.log_end_offset = *log_end_offset;
+                // Whatever recovery kept was read back from the device.
+                replica.synced = replica.synced.min(*log_end_offset);
+                replica.high_watermark = Offset::ZERO;
+            }
+            LogEvent::Appended {
+                base_offset,
+                last_offset,
+                leader_epoch,
+                crc,
+                producer_id,
+                producer_epoch,
+                base_sequence,
+                ..
+            } => {
+                replica.log.push(Batch {
+                    base_offset: *base_offset,
+                    last_offset: *last_offset,
+                    leader_epoch: *leader_epoch,
+                    crc: *crc,
+                    producer_id: *producer_id,
+                    producer_epoch: *producer_epoch,
+                    base_sequence: *base_sequence,
+                });
+                replica.log_end_offset = last_offset.plus(1);
+            }
+            LogEvent::Truncated { to, .. } => {
+                replica.cut(*to);
+                replica.log_end_offset = *to;
+            }
+            LogEvent::Restarted { at, .. } => {
+                *replica = Replica { log_start_offset: *at, log_end_offset: *at, damaged: replica.damaged, ..Replica::default() };
+            }
+            LogEvent::Synced { up_to, .. } => replica.synced = replica.synced.max(*up_to),
+            LogEvent::StartAdvanced { to, .. } => replica.log_start_offset = *to,
+        }
+    }
+
+    fn replica_event(&mut self, broker: BrokerId, event: &ReplicaEvent) {
+        match event {
+            ReplicaEvent::Registered { broker_epoch } => {
+                self.nodes.entry(broker).or_default().broker_epoch = Some(*broker_epoch);
+            }
+            ReplicaEvent::MetadataApplied { offset, record } => self.record(*offset, record),
+            ReplicaEvent::BecameLeader { partition, leader_epoch, isr, high_watermark, .. } => {
+                let replica = self.replica_mut(broker, *partition);
+                replica.leading = Some(*leader_epoch);
+                replica.isr.clone_from(isr);
+                replica.maximal_isr.clone_from(isr);
+                replica.high_watermark = *high_watermark;
+            }
+            ReplicaEvent::BecameFollower { partition, high_watermark, .. } => {
+                let replica = self.replica_mut(broker, *partition);
+                replica.leading = None;
+                replica.high_watermark = *high_watermark;
+            }
+            ReplicaEvent::HighWatermark { partition, leading, high_watermark, isr, maximal_isr, effective_min_isr, .. } => {
+                if *leading {
+                    self.min_isr.insert(*partition, *effective_min_isr);
+                }
+                let replica = self.replica_mut(broker, *partition);
+                replica.high_watermark = *high_watermark;
+                if *leading {
+                    replica.isr.clone_from(isr);
+                    replica.maximal_isr.clone_from(maximal_isr);
+                    self.commit(broker, *partition, *high_watermark);
+                }
+            }
+            ReplicaEvent::FollowerFetched { partition, follower, broker_epoch, fetch_offset, .. } => {
+                let leader = self.replica_mut(broker, *partition);
+                let caught_up = *fetch_offset >= leader.high_watermark;
+                let current = self.nodes.get(follower).is_some_and(|node| node.broker_epoch == Some(*broker_epoch));
+                if caught_up && current {
+                    self.replica_mut(*follower, *partition).damaged = false;
+                }
+            }
+            ReplicaEvent::IsrProposed { partition, isr, proposed, .. } => {
+                let replica = self.replica_mut(broker, *partition);
+                replica.isr.clone_from(isr);
+                replica.maximal_isr = isr.union(proposed).copied().collect();
+            }
+            ReplicaEvent::IsrCommitted { partition, isr, .. } => {
+                let replica = self.replica_mut(broker, *partition);
+                replica.isr.clone_from(isr);
+                replica.maximal_isr.clone_from(isr);
+            }
+            ReplicaEvent::Stopped { partition } => self.replica_mut(broker, *partition).leading = None,
+            ReplicaEvent::MetadataSnapshot { .. }
+            | ReplicaEvent::Acknowledged { .. }
+            | ReplicaEvent::Diverged { .. } => {}
+        }
+    }
+
+    fn controller_event(&mut self, event: &ControllerEvent) {
+        if let ControllerEvent::Applied { offset, record } = event {
+            self.record(*offset, record);
+        }
+    }
+
+    fn world_event(&mut self, event: &WorldEvent) {
+        match event {
+            WorldEvent::FaultBegan { kind, .. } => *self.faults.entry(kind).or_default() += 1,
+            WorldEvent::Crashed { broker, power } => {
+                let node = self.nodes.entry(BrokerId(*broker)).or_default();
+                (node.running, node.broker_epoch) = (false, None);
+                for replica in node.replicas.values_mut() {
+                    replica.leading = None;
+                    replica.damaged |= *power && replica.log_end_offset > replica.synced;
+                }
+            }
+            WorldEvent::Started { broker } => self.nodes.entry(BrokerId(*broker)).or_default().running = true,
+            WorldEvent::FaultEnded { .. } | WorldEvent::Healed | WorldEvent::Settled => {}
+        }
+    }
+
+    fn replica_mut(&mut self, broker: BrokerId, partition: TopicPartition) -> &mut Replica {
+        self.nodes.entry(broker).or_default().replicas.entry(partition).or_default()
+    }
+
+    /// A leader's high watermark reached `to`: everything of its log below is committed now.
+    fn commit(&mut self, leader: BrokerId, partition: TopicPartition, to: Offset) {
+        let committed = self.committed.entry(partition).or_default();
+        if to <= committed.true_high_watermark {
+            return;
+        }
+        let Some(replica) = self.nodes.get(&leader).and_then(|node| node.replicas.get(&partition)) else { return };
+        for batch in replica.log.between(committed.log.end(), to) {
+            committed.log.push(*batch);
+            self.newly_committed.push((partition, *batch));
+        }
+        committed.true_high_watermark = to;
+    }
+
+    fn record(&mut self, offset: MetadataOffset, record: &Record) {
+        if offset < self.image.offset() {
+            return;
+        }
+        let before = self.image.clone();
+        delta::apply(&mut self.image, offset, record);
+        if let Record::Partition { topic_id, partition, .. } | Record::PartitionChange { topic_id, partition, .. } = record {
+            let of = TopicPartition { topic_id: *topic_id, partition: *partition };
+            if let Some(leader) = self.image.partition(of).and_then(|state| state.leader) {
+                let last = self.last_leader.insert(of, leader);
+                self.leader_changes += u64::from(last.is_some_and(|last| last != leader));
+            }
+        }
+        self.images.insert(self.image.offset(), self.image.clone());
+        if self.images.len() > IMAGES_KEPT {
+            self.images.pop_first();
+        }
+        self.new_record = Some((offset, record.clone(), before));
+    }
+}
+
+impl Replica {
+    fn cut(&mut self, to: Offset) {
+        self.log.truncate(to);
+        self.synced = self.synced.min(to);
+        self.agreed = self.agreed.min(to);
+        self.high_watermark = self.high_watermark.min(to);
+    }
+}

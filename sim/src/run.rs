@@ -1,0 +1,366 @@
+//! One run: prepare, faults' phase, heal, settle, drain, verdict.
+//!
+//! Safety first: anything that the scenario says may happen, and every event is judged. Then liveness: everything is healed
+//! and must be whole again within the deadline.
+
+use crate::{
+    event::{ClientEvent, WorldEvent},
+    faults::{self, Begun, Fault, Target},
+    history::History,
+    invariants::{End, Violation},
+    scenario::{Expect, Scenario, Span, Step},
+    when::Condition,
+    workloads,
+    world::World,
+};
+use runtime::{
+    observe,
+    simulation::{self, now_ns, sleep_until_ns},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    time::Duration,
+};
+
+/// How long the cluster may take to come up, and to become whole after healing.
+const START_NS: u64 = 60_000_000_000;
+const SETTLES_WITHIN: Span = Span(Duration::from_secs(15));
+/// How often conditions are looked at.
+const TICK_NS: u64 = 50_000_000;
+/// A run whose thread polls nothing for so long in real time is stuck.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What else a run is asked.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The mutant that is switched on.
+    pub mutant: Option<String>,
+    /// The events to keep as text.
+    pub keep: Option<Range<u64>>,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct Outcome {
+    /// The hash of all events.
+    pub hash: String,
+    /// The hash at each 1,024th event.
+    pub checkpoints: Vec<String>,
+    /// The number of events.
+    pub events: u64,
+    /// Virtual seconds from start to end.
+    pub virtual_seconds: f64,
+    /// The broken claim and how, if one broke.
+    pub failure: Option<Failure>,
+    /// The story, a line each.
+    pub story: Vec<String>,
+    /// Faults begun, by kind.
+    pub faults: BTreeMap<String, u64>,
+    /// Leader changes.
+    pub leader_changes: u64,
+    /// `sometimes!` and `reachable!` names that were true, with counts.
+    pub reached: BTreeMap<String, u64>,
+    /// How often a mutated branch gave another result.
+    pub diverged: u64,
+    /// What clients were told.
+    pub history: String,
+    /// Records acknowledged.
+    pub acknowledged: u64,
+    /// The events that were to be kept.
+    pub kept: Vec<String>,
+}
+
+/// Why a run failed.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Failure {
+    /// The invariant, or `expectation`, `panic`, `stuck`.
+    pub claim: String,
+    /// What happened.
+    pub what: String,
+    /// Virtual seconds since the start of the process.
+    pub at_seconds: f64,
+    /// How many faults had begun.
+    pub after_faults: u64,
+}
+
+/// Runs a scenario from a seed, on a thread of its own.
+pub fn run(scenario: &Scenario, seed: u64, options: Options) -> Outcome {
+    let scenario = scenario.clone();
+    let settings = simulation::Options { mutant: options.mutant, keep: options.keep, patience: PATIENCE, ..Default::default() };
+    match simulation::run(seed, settings, move || play(scenario)) {
+        Ok(run) => Outcome {
+            hash: format!("{:032x}", run.hash),
+            checkpoints: run.checkpoints.iter().map(|hash| format!("{hash:032x}")).collect(),
+            events: run.events,
+            reached: run.reached.into_iter().map(|(name, count)| (name.to_string(), count)).collect(),
+            diverged: run.diverged.values().sum(),
+            kept: run.kept,
+            ..run.result
+        },
+        Err(failure) => Outcome { failure: Some(Failure::of_runtime(&failure)), ..Outcome::default() },
+    }
+}
+
+impl Failure {
+    fn of_runtime(failure: &simulation::Failure) -> Self {
+        let (claim, what) = match failure {
+            simulation::Failure::Panicked(what) => ("panic", what.clone()),
+            simulation::Failure::Stuck => ("stuck", "no task finished a poll for half a minute of real time".into()),
+        };
+        Self { claim: claim.into(), what, at_seconds: 0.0, after_faults: 0 }
+    }
+
+    fn of_violation(violation: &Violation, after_faults: u64) -> Self {
+        Self {
+            claim: violation.invariant.into(),
+            what: format!("{} (no. {})", violation.what, violation.claim),
+            at_seconds: violation.at as f64 / 1e9,
+            after_faults,
+        }
+    }
+}
+
+/// A fault that lasts, with when it ends.
+struct Lasting {
+    id: u32,
+    kind: &'static str,
+    ends_at: Option<u64>,
+    fault: Box<dyn Fault>,
+}
+
+struct Play {
+    world: World,
+    scenario: Scenario,
+    began_at: u64,
+    lasting: Vec<Lasting>,
+}
+
+async fn play(scenario: Scenario) -> Outcome {
+    let mut world = World::new(&scenario);
+    world.nodes().into_iter().for_each(|id| world.start(id));
+    let prepared = workloads::prepare(&mut world, &scenario, now_ns() + START_NS).await;
+    let mut play = Play { world, scenario, began_at: now_ns(), lasting: Vec::new() };
+    let end = match prepared {
+        Ok(()) => play.story().await,
+        Err(why) => End { unsettled: Some(why), drained: false },
+    };
+    play.verdict(&end)
+}
+
+impl Play {
+    async fn story(&mut self) -> End {
+        {
+            let shared = self.world.shared();
+            let shared = &mut *shared.borrow_mut();
+            shared.timeline.begin(self.began_at, &shared.judge.ledger);
+        }
+        let running = workloads::start(&mut self.world, &self.scenario);
+        self.safety().await;
+        if self.is_broken() {
+            return End::default();
+        }
+        self.heal();
+        let deadline = now_ns() + self.scenario.expect.settles_within.unwrap_or(SETTLES_WITHIN).nanos();
+        running.stop();
+        let end = self.settle(deadline).await;
+        if !self.is_broken() && end.unsettled.is_none() {
+            observe::emit(|| WorldEvent::Settled);
+        }
+        end
+    }
+
+    /// Walks the timeline until its end, or until a claim breaks.
+    async fn safety(&mut self) {
+        let broken = self.world.broken();
+        let mut steps: Vec<Pending> = self.scenario.timeline.iter().map(Pending::new).collect();
+        let ends_at = self.began_at + self.scenario.lasts.nanos();
+        loop {
+            let now = now_ns();
+            self.end_faults(now);
+            for pending in &mut steps {
+                if pending.is_due(now - self.began_at, &self.world) {
+                    let step = pending.step.clone();
+                    self.carry_out(&step);
+                }
+            }
+            if now >= ends_at || self.is_broken() {
+                return;
+            }
+            let timed = steps.iter().filter_map(|pending| pending.next_at).map(|at| self.began_at + at);
+            let ending = self.lasting.iter().filter_map(|lasting| lasting.ends_at);
+            let tick = steps.iter().any(|pending| pending.condition.is_some()).then(|| now + TICK_NS);
+            let next = timed.chain(ending).chain(tick).filter(|at| *at > now).min().unwrap_or(ends_at).min(ends_at);
+            runtime::select! {
+                () = broken.notified() => {}
+                () = sleep_until_ns(next) => {}
+            }
+        }
+    }
+
+    fn carry_out(&mut self, step: &Step) {
+        if let Some(who) = &step.restart {
+            let down = self.world.down();
+            let nodes = self.world.resolve(who).unwrap_or_default();
+            for id in nodes.into_iter().filter(|id| down.contains(id)) {
+                self.world.start(id);
+            }
+            return;
+        }
+        let kind = step.fault.as_deref().and_then(faults::find).expect("the scenario was checked");
+        let words = step.node.as_deref().unwrap_or("1");
+        let Ok(nodes) = self.world.resolve(words) else { return };
+        let other = step.other.as_deref().and_then(|words| self.world.resolve(words).ok()).and_then(|ids| ids.first().copied());
+        for node in nodes {
+            let mut fault = (kind.make)(Target { node, other, strength: step.strength });
+            if let Begun::Yes(what) = fault.begin(&mut self.world) {
+                let (id, impairs) = (self.world.next_fault(), fault.impairs(&self.world));
+                observe::emit(|| WorldEvent::FaultBegan { id, kind: kind.name, what, impairs });
+                let ends_at = step.lasts.map(|lasts| now_ns() + lasts.nanos());
+                self.lasting.push(Lasting { id, kind: kind.name, ends_at, fault });
+            }
+        }
+    }
+
+    fn end_faults(&mut self, now: u64) {
+        let (over, lasting) = std::mem::take(&mut self.lasting)
+            .into_iter()
+            .partition(|lasting| lasting.ends_at.is_some_and(|ends_at| ends_at <= now));
+        self.lasting = lasting;
+        self.end_all(over);
+    }
+
+    fn end_all(&mut self, over: Vec<Lasting>) {
+        for mut lasting in over {
+            lasting.fault.end(&mut self.world);
+            observe::emit(|| WorldEvent::FaultEnded { id: lasting.id, kind: lasting.kind });
+        }
+    }
+
+    fn heal(&mut self) {
+        let all = std::mem::take(&mut self.lasting);
+        self.end_all(all);
+        for id in self.world.down() {
+            self.world.start(id);
+        }
+        observe::emit(|| WorldEvent::Healed);
+    }
+
+    async fn settle(&mut self, deadline: u64) -> End {
+        let broken = self.world.broken();
+        loop {
+            let why = self.not_whole();
+            let Some(why) = why else { break };
+            if now_ns() >= deadline {
+                return End { unsettled: Some(why), drained: false };
+            }
+            runtime::select! {
+                () = broken.notified() => return End::default(),
+                () = sleep_until_ns(now_ns() + TICK_NS) => {}
+            }
+        }
+        match workloads::drain(&mut self.world, &self.scenario, deadline + SETTLES_WITHIN.nanos()).await {
+            Ok(()) => End { unsettled: None, drained: true },
+            Err(why) => End { unsettled: Some(why), drained: false },
+        }
+    }
+
+    /// Why the cluster is not whole, judged by what the controllers committed.
+    fn not_whole(&self) -> Option<String> {
+        let shared = self.world.shared();
+        let shared = shared.borrow();
+        for (_, topic) in shared.judge.ledger.image.topics() {
+            for (partition, state) in &topic.partitions {
+                let isr: BTreeSet<_> = state.isr.iter().collect();
+                let replicas: BTreeSet<_> = state.replicas.iter().collect();
+                if state.leader.is_none() {
+                    return Some(format!("{}-{partition} has no leader", topic.name));
+                }
+                if isr != replicas {
+                    return Some(format!("{}-{partition} has {isr:?} in sync, of {replicas:?}", topic.name));
+                }
+            }
+        }
+        None
+    }
+
+    fn is_broken(&self) -> bool {
+        self.world.shared().borrow().judge.violation.is_some()
+    }
+
+    fn verdict(&self, end: &End) -> Outcome {
+        let shared = self.world.shared();
+        let shared = &mut *shared.borrow_mut();
+        shared.judge.end(end);
+        let ledger = &shared.judge.ledger;
+        let begun: u64 = ledger.faults.values().sum();
+        let failure = match &shared.judge.violation {
+            Some(violation) => Some(Failure::of_violation(violation, begun)),
+            None => unmet(&self.scenario.expect, &shared.history, ledger.leader_changes).map(|what| Failure {
+                claim: "expectation".into(),
+                what,
+                at_seconds: ledger.now as f64 / 1e9,
+                after_faults: begun,
+            }),
+        };
+        let (faults, leader_changes) =
+            (ledger.faults.iter().map(|(kind, count)| (kind.to_string(), *count)).collect(), ledger.leader_changes);
+        let word = if failure.is_some() { "FAILED" } else { "SETTLED" };
+        shared.timeline.say(now_ns(), word, &failure.as_ref().map(|failure| failure.claim.clone()).unwrap_or_default());
+        Outcome {
+            virtual_seconds: now_ns() as f64 / 1e9,
+            failure,
+            story: shared.timeline.lines().to_vec(),
+            faults,
+            leader_changes,
+            history: shared.history.to_string(),
+            acknowledged: shared.history.acknowledged,
+            ..Outcome::default()
+        }
+    }
+}
+
+fn unmet(expect: &Expect, history: &History, leader_changes: u64) -> Option<String> {
+    if let Some(least) = expect.acked_at_least
+        && history.acknowledged < least
+    {
+        return Some(format!("{} records were acknowledged, {least} expected", history.acknowledged));
+    }
+    let bounds = expect.leader_changes.unwrap_or_default();
+    if bounds.min.is_some_and(|min| leader_changes < min) || bounds.max.is_some_and(|max| leader_changes > max) {
+        return Some(format!("{leader_changes} leader changes, expected {bounds:?}"));
+    }
+    None
+}
+
+/// A step of the timeline that may still happen.
+struct Pending {
+    step: Step,
+    next_at: Option<u64>,
+    condition: Option<Condition>,
+}
+
+impl Pending {
+    fn new(step: &Step) -> Self {
+        let condition = step.when.as_deref().map(|words| Condition::parse(words).expect("the scenario was checked"));
+        Self { step: step.clone(), next_at: step.at.map(Span::nanos), condition }
+    }
+
+    /// Whether it happens now, `since` nanoseconds into the story. A repeated step arms itself again.
+    fn is_due(&mut self, since: u64, world: &World) -> bool {
+        if self.condition.as_ref().is_some_and(|condition| condition.holds(&world.shared().borrow().judge.ledger)) {
+            self.condition = None;
+            return true;
+        }
+        if self.next_at.is_none_or(|at| at > since) {
+            return false;
+        }
+        self.next_at = self.step.every.map(|every| since + every.nanos().max(1));
+        true
+    }
+}
+
+/// Emits what the final drain read.
+pub(crate) fn drained(from: crate::event::NamedPartition, offset: protocol::ids::Offset, tag: crate::event::Tag) {
+    observe::emit(|| ClientEvent::Polled { from, offset, tag, reader: ClientEvent::DRAIN });
+}

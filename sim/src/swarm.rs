@@ -1,0 +1,165 @@
+//! Pure. From a seed to a scenario: which faults may happen at all, how often, how long, how strong, and to whom.
+//!
+//! Swarm testing (Groce and others, 2012): each seed switches most kinds off, so that the ones that are on meet each other.
+
+use crate::{
+    faults,
+    scenario::{Acks, Cluster, Expect, Scenario, Span, Step, Topic, Workload, WorkloadKind},
+};
+use std::collections::BTreeMap;
+
+/// How long the faults' phase lasts, in milliseconds.
+const LASTS_MS: u64 = 45_000;
+/// No fault begins before, so that there is something to break, nor later than this before the end.
+const QUIET_MS: u64 = 2_000;
+
+/// A generator that is a function of the seed and of what is asked, so that one more question moves no other answer.
+struct Draws {
+    seed: u64,
+}
+
+impl Draws {
+    fn draw(&self, what: &str, ordinal: u64) -> u64 {
+        let name = what.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        mix(mix(self.seed ^ 0x9e37_79b9_7f4a_7c15) ^ mix(name) ^ mix(ordinal.wrapping_add(0x5851_f42d_4c95_7f2d)).rotate_left(17))
+    }
+
+    fn between(&self, what: &str, ordinal: u64, least: u64, most: u64) -> u64 {
+        least + self.draw(what, ordinal) % (most - least + 1)
+    }
+
+    /// Log-uniform: as often between 1 and 10 as between 10 and 100.
+    fn log_between(&self, what: &str, ordinal: u64, least: u64, most: u64) -> u64 {
+        let fraction = (self.draw(what, ordinal) >> 11) as f64 / (1u64 << 53) as f64;
+        let (low, high) = ((least.max(1) as f64).ln(), (most.max(1) as f64).ln());
+        ((low + (high - low) * fraction).exp().round() as u64).clamp(least, most)
+    }
+
+    fn chance(&self, what: &str, ordinal: u64, percent: u64) -> bool {
+        self.draw(what, ordinal) % 100 < percent
+    }
+}
+
+/// The finaliser of splitmix64.
+fn mix(mut word: u64) -> u64 {
+    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}
+
+/// The scenario of a seed.
+pub fn scenario(seed: u64) -> Scenario {
+    let draws = Draws { seed };
+    let partitions = draws.between("partitions", 0, 1, 3) as i32;
+    let mut workloads = vec![Workload {
+        kind: WorkloadKind::Produce,
+        topic: "orders".into(),
+        clients: draws.between("clients", 0, 1, 3) as i32,
+        rate_per_s: draws.log_between("rate", 0, 5, 60) as u32,
+        acks: Acks::All,
+        idempotent: true,
+    }];
+    if draws.chance("consume", 0, 50) {
+        workloads.push(Workload { kind: WorkloadKind::Consume, clients: 1, ..workloads[0].clone() });
+    }
+    if draws.chance("mixed-acks", 0, 30) {
+        let acks = if draws.chance("acks", 0, 50) { Acks::One } else { Acks::Zero };
+        workloads.push(Workload { clients: 1, acks, idempotent: false, ..workloads[0].clone() });
+    }
+    Scenario {
+        title: format!("what the swarm drew from seed {seed:x}"),
+        seeds: vec![seed],
+        pins: Vec::new(),
+        lasts: Span::millis(LASTS_MS),
+        cluster: cluster(&draws),
+        topics: vec![Topic {
+            name: "orders".into(),
+            partitions,
+            replicas: 3,
+            min_insync_replicas: 2,
+            configs: BTreeMap::new(),
+        }],
+        workloads,
+        timeline: timeline(&draws),
+        expect: Expect::default(),
+    }
+}
+
+fn cluster(draws: &Draws) -> Cluster {
+    let mut properties = BTreeMap::new();
+    let mut set = |name: &str, value: u64| properties.insert(name.to_string(), value.to_string());
+    set("log.segment.bytes", draws.log_between("segment", 0, 2_048, 65_536));
+    set("replica.lag.time.max.ms", draws.between("lag", 0, 1_000, 5_000));
+    set("replica.fetch.max.bytes", draws.log_between("fetch", 0, 512, 65_536));
+    set("broker.session.timeout.ms", draws.between("session", 0, 2_000, 4_000));
+    let longest = draws.log_between("delay", 0, 200, 20_000);
+    Cluster { delay_us: (longest / 10, longest), properties, ..Cluster::default() }
+}
+
+fn timeline(draws: &Draws) -> Vec<Step> {
+    let mut on: Vec<_> = faults::all().iter().enumerate().filter(|(at, _)| draws.chance("kind", *at as u64, 50)).collect();
+    if on.is_empty() {
+        let any = draws.draw("any-kind", 0) as usize % faults::all().len();
+        on.push((any, &faults::all()[any]));
+    }
+    // Short pauses between faults, or long ones: fixed for a seed.
+    let pause_ms = draws.log_between("pause", 0, 500, 8_000);
+    let mut steps = Vec::new();
+    let mut at = QUIET_MS;
+    for step in 0.. {
+        at += draws.between("begin", step, pause_ms / 2, pause_ms * 3 / 2);
+        if at + QUIET_MS > LASTS_MS {
+            break;
+        }
+        let (_, kind) = on[draws.draw("which", step) as usize % on.len()];
+        let lasts = draws.log_between("lasts", step, 200, kind.lasts_ms_max);
+        // Half of the faults aim at whoever leads; the other half at anybody.
+        let node = match draws.draw("whom", step) % 8 {
+            0..=3 => "leader of orders-0".to_string(),
+            4 => "active controller".to_string(),
+            _ => draws.between("node", step, 1, 3).to_string(),
+        };
+        steps.push(Step {
+            at: Some(Span::millis(at)),
+            fault: Some(kind.name.into()),
+            node: Some(node),
+            other: Some(draws.between("other", step, 1, 3).to_string()),
+            lasts: Some(Span::millis(lasts)),
+            strength: kind.strength.map(|(least, most)| draws.log_between("strength", step, least, most)),
+            ..Step::default()
+        });
+        // Half of the time the next fault comes while this one lasts.
+        at += if draws.chance("overlap", step, 50) { 0 } else { lasts };
+    }
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn a_seed_is_a_file_and_the_file_is_the_seed() {
+        for seed in 0..50 {
+            let drawn = scenario(seed);
+            assert_eq!(Scenario::parse(&drawn.to_toml()).expect("the swarm's own file"), drawn);
+        }
+    }
+
+    #[test]
+    fn every_kind_of_fault_is_drawn() {
+        let drawn: BTreeSet<String> =
+            (0..200).flat_map(|seed| scenario(seed).timeline).filter_map(|step| step.fault).collect();
+        let known: BTreeSet<String> = faults::all().iter().map(|kind| kind.name.to_string()).collect();
+        assert_eq!(drawn, known);
+    }
+
+    #[test]
+    fn seeds_differ() {
+        let files: BTreeSet<String> = (0..100).map(|seed| scenario(seed).to_toml().replace(&format!("{seed:x}"), "")).collect();
+        assert_eq!(files.len(), 100);
+    }
+}

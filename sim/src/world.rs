@@ -1,0 +1,472 @@
+//! The cluster as simulated machines: what starts, stops, crashes, cuts and heals them.
+//!
+//! With `run`, the one place that drives `runtime::simulation`. Everything here runs on the harness node, which never
+//! fails. Nodes have the ids that the cluster knows them by: brokers from 1, controllers of their own from 101, clients
+//! from 1001.
+
+use crate::{
+    event::WorldEvent,
+    invariants::Judge,
+    observed::{Fact, Observed},
+    scenario::{Cluster, Scenario},
+};
+use broker::{Broker, BrokerConfig, ListenerConfig};
+use controller::{Controller, ControllerConfig};
+use metadata::config::Properties;
+use protocol::ids::{BrokerId, ClusterUuid};
+use runtime::{
+    disk::Disk,
+    observe,
+    simulation::{self, Crash, NodeId, disk, net},
+    sync,
+};
+use std::{
+    any::Any,
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+const CLIENT_PORT: u16 = 9092;
+const INTER_BROKER_PORT: u16 = 9091;
+const CONTROLLER_PORT: u16 = 9093;
+const FIRST_CONTROLLER: i32 = 101;
+const FIRST_CLIENT: i32 = 1001;
+
+/// What the subscribers of a run share with the run.
+#[derive(Default)]
+pub struct Shared {
+    /// Ledger and invariants.
+    pub judge: Judge,
+    /// The story so far.
+    pub timeline: crate::timeline::Timeline,
+    /// What clients were told.
+    pub history: crate::history::History,
+}
+
+/// One machine of the cluster.
+struct Machine {
+    node: NodeId,
+    ip: IpAddr,
+    metadata_disk: disk::Disk,
+    log_disk: disk::Disk,
+    is_broker: bool,
+    is_controller: bool,
+    running: bool,
+    paused: bool,
+    stop: Option<sync::ShutdownTrigger>,
+}
+
+/// See the module.
+pub struct World {
+    cluster: Cluster,
+    machines: BTreeMap<i32, Machine>,
+    clients: BTreeMap<i32, NodeId>,
+    cuts: BTreeMap<(i32, i32), u32>,
+    slow: BTreeMap<(i32, i32), Vec<u64>>,
+    lossy: BTreeMap<(i32, i32), Vec<u64>>,
+    properties: Arc<Properties>,
+    shared: Rc<RefCell<Shared>>,
+    broken: Arc<sync::Notify>,
+    faults_begun: u32,
+}
+
+impl World {
+    /// Makes the machines; none of them runs yet.
+    pub fn new(scenario: &Scenario) -> Self {
+        let cluster = scenario.cluster.clone();
+        let mut world = Self {
+            properties: Arc::new(properties(&cluster)),
+            machines: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            cuts: BTreeMap::new(),
+            slow: BTreeMap::new(),
+            lossy: BTreeMap::new(),
+            shared: Rc::default(),
+            broken: Arc::default(),
+            faults_begun: 0,
+            cluster,
+        };
+        for id in 1..=world.cluster.brokers {
+            let is_controller = world.cluster.combined && id <= world.cluster.controllers;
+            world.add_machine(id, true, is_controller);
+        }
+        if !world.cluster.combined {
+            for id in FIRST_CONTROLLER..FIRST_CONTROLLER + world.cluster.controllers {
+                world.add_machine(id, false, true);
+            }
+        }
+        world.subscribe();
+        world
+    }
+
+    fn add_machine(&mut self, id: i32, is_broker: bool, is_controller: bool) {
+        let ip = IpAddr::from([10, 0, (id / 100) as u8, (id % 100) as u8]);
+        let node = simulation::add_node(&format!("n{id}"), ip);
+        let (metadata_disk, log_disk) = (disk::Disk::new(2 * id as u64), disk::Disk::new(2 * id as u64 + 1));
+        let machine = Machine {
+            node,
+            ip,
+            metadata_disk,
+            log_disk,
+            is_broker,
+            is_controller,
+            running: false,
+            paused: false,
+            stop: None,
+        };
+        self.machines.insert(id, machine);
+        self.set_links(id);
+    }
+
+    /// A machine for a client, which never crashes. Returns its id.
+    pub fn add_client(&mut self) -> i32 {
+        let id = FIRST_CLIENT + self.clients.len() as i32;
+        let number = id - FIRST_CLIENT;
+        let ip = IpAddr::from([10, 1, (number / 200) as u8, (number % 200 + 1) as u8]);
+        let node = simulation::add_node(&format!("c{number}"), ip);
+        self.clients.insert(id, node);
+        self.set_links(id);
+        id
+    }
+
+    /// Runs a program on a client's machine.
+    pub fn start_client(&self, id: i32, program: impl Future<Output = ()> + Send + 'static) {
+        simulation::start(self.clients[&id], program);
+    }
+
+    /// Where clients find the cluster.
+    pub fn bootstrap(&self) -> Vec<String> {
+        let brokers = self.machines.values().filter(|machine| machine.is_broker);
+        brokers.map(|machine| format!("{}:{CLIENT_PORT}", machine.ip)).collect()
+    }
+
+    /// What the subscribers know.
+    pub fn shared(&self) -> Rc<RefCell<Shared>> {
+        Rc::clone(&self.shared)
+    }
+
+    /// Told when the first invariant breaks.
+    pub fn broken(&self) -> Arc<sync::Notify> {
+        Arc::clone(&self.broken)
+    }
+
+    fn subscribe(&self) {
+        let ids: BTreeMap<NodeId, i32> = self.machines.iter().map(|(id, machine)| (machine.node, *id)).collect();
+        let (shared, broken) = (Rc::clone(&self.shared), Arc::clone(&self.broken));
+        simulation::subscribe(Box::new(move |envelope, event| {
+            let any: &dyn Any = event;
+            let fact = if let Some(event) = any.downcast_ref() {
+                Fact::Replica(event)
+            } else if let Some(event) = any.downcast_ref() {
+                Fact::Log(event)
+            } else if let Some(event) = any.downcast_ref() {
+                Fact::Client(event)
+            } else if let Some(event) = any.downcast_ref() {
+                Fact::Controller(event)
+            } else if let Some(event) = any.downcast_ref() {
+                Fact::World(event)
+            } else {
+                return;
+            };
+            let broker = BrokerId(ids.get(&envelope.node).copied().unwrap_or(-1));
+            let observed = Observed { at: envelope.at, ordinal: envelope.ordinal, broker, fact };
+            let Shared { judge, timeline, history } = &mut *shared.borrow_mut();
+            if let Fact::Client(event) = fact {
+                history.count(event);
+            }
+            let held = judge.violation.is_none();
+            judge.observe(&observed);
+            timeline.observe(&observed, &judge.ledger);
+            if held && judge.violation.is_some() {
+                broken.notify_one();
+            }
+        }));
+    }
+
+    // ------------------------------------------------------------------------------------------------ processes
+
+    /// Starts the process of a machine that is down.
+    pub fn start(&mut self, id: i32) {
+        let config = self.broker_config(id);
+        let controllers = self.controllers();
+        let properties = Arc::clone(&self.properties);
+        let Some(machine) = self.machines.get_mut(&id).filter(|machine| !machine.running) else { return };
+        let (trigger, shutdown) = sync::shutdown();
+        (machine.running, machine.paused, machine.stop) = (true, false, Some(trigger));
+        observe::emit(|| WorldEvent::Started { broker: id });
+        let metadata_disk = Disk::Simulated(machine.metadata_disk.clone());
+        let log_disk = Disk::Simulated(machine.log_disk.clone());
+        let (is_broker, is_controller, ip) = (machine.is_broker, machine.is_controller, machine.ip);
+        simulation::start(machine.node, async move {
+            let controller = if is_controller {
+                let config = ControllerConfig {
+                    bind: format!("{ip}:{CONTROLLER_PORT}"),
+                    ..ControllerConfig::new(BrokerId(id), cluster_id(), controllers, properties)
+                };
+                match Controller::start(config, metadata_disk).await {
+                    Ok(controller) => Some(controller),
+                    Err(error) => return tracing::error!(%error, "controller {id} did not start"),
+                }
+            } else {
+                None
+            };
+            let broker = if is_broker {
+                match Broker::start(config, vec![log_disk]).await {
+                    Ok(broker) => Some(broker),
+                    Err(error) => return tracing::error!(%error, "broker {id} did not start"),
+                }
+            } else {
+                None
+            };
+            shutdown.requested().await;
+            if let Some(broker) = broker {
+                broker.stop().await;
+            }
+            if let Some(controller) = controller {
+                controller.stop().await;
+            }
+        });
+    }
+
+    /// Ends a process without warning. False if it was down already.
+    pub fn crash(&mut self, id: i32, power: bool) -> bool {
+        let Some(machine) = self.machines.get_mut(&id).filter(|machine| machine.running) else { return false };
+        (machine.running, machine.stop) = (false, None);
+        simulation::crash(machine.node, if power { Crash::Power } else { Crash::Process });
+        observe::emit(|| WorldEvent::Crashed { broker: id, power });
+        if power {
+            machine.metadata_disk.power_loss();
+            machine.log_disk.power_loss();
+        }
+        true
+    }
+
+    /// Asks a process to stop in good order. False if it was down already.
+    pub fn stop(&mut self, id: i32) -> bool {
+        let Some(machine) = self.machines.get_mut(&id).filter(|machine| machine.running) else { return false };
+        machine.stop.take().map(|trigger| trigger.request()).is_some()
+    }
+
+    /// Freezes a process. False if it does not run.
+    pub fn pause(&mut self, id: i32) -> bool {
+        let Some(machine) = self.machines.get_mut(&id).filter(|machine| machine.running && !machine.paused) else {
+            return false;
+        };
+        machine.paused = true;
+        simulation::pause(machine.node);
+        true
+    }
+
+    /// Lets a frozen process go on.
+    pub fn resume(&mut self, id: i32) {
+        if let Some(machine) = self.machines.get_mut(&id).filter(|machine| machine.running && machine.paused) {
+            machine.paused = false;
+            simulation::resume(machine.node);
+        }
+    }
+
+    /// Whether a power loss of this node stays within the budget: no partition would have as many replicas with lost bytes
+    /// as `min.insync.replicas` (KIP-966's promise is for one fewer).
+    pub fn may_lose_power(&self, id: i32) -> bool {
+        let shared = self.shared.borrow();
+        let ledger = &shared.judge.ledger;
+        let Some(node) = ledger.nodes.get(&BrokerId(id)) else { return true };
+        node.replicas.keys().all(|partition| {
+            let min_isr = ledger.min_isr.get(partition).copied().unwrap_or(1);
+            ledger.damaged_with(*partition, BrokerId(id)) < min_isr
+        })
+    }
+
+    // ------------------------------------------------------------------------------------------------ network
+
+    /// Cuts the way from one node to another. Cuts are counted: each wants its own [`World::heal`].
+    pub fn cut(&mut self, from: i32, to: i32) {
+        let count = self.cuts.entry((from, to)).or_default();
+        *count += 1;
+        if *count == 1 {
+            net::cut(self.node(from), self.node(to));
+        }
+    }
+
+    /// Takes one cut back.
+    pub fn heal(&mut self, from: i32, to: i32) {
+        let Some(count) = self.cuts.get_mut(&(from, to)) else { return };
+        *count -= 1;
+        if *count == 0 {
+            self.cuts.remove(&(from, to));
+            net::heal(self.node(from), self.node(to));
+        }
+    }
+
+    /// Adds a delay in milliseconds to a link, or takes the last one back.
+    pub fn slow(&mut self, from: i32, to: i32, delay_ms: Option<u64>) {
+        push_or_pop(self.slow.entry((from, to)).or_default(), delay_ms);
+        self.set_link(from, to);
+    }
+
+    /// Adds a loss in percent to a link, or takes the last one back.
+    pub fn lose(&mut self, from: i32, to: i32, percent: Option<u64>) {
+        push_or_pop(self.lossy.entry((from, to)).or_default(), percent);
+        self.set_link(from, to);
+    }
+
+    fn set_links(&self, id: i32) {
+        for other in self.everybody().into_iter().filter(|other| *other != id) {
+            self.set_link(id, other);
+            self.set_link(other, id);
+        }
+    }
+
+    fn set_link(&self, from: i32, to: i32) {
+        let most = |map: &BTreeMap<(i32, i32), Vec<u64>>| map.get(&(from, to)).and_then(|all| all.iter().max().copied());
+        let (least, longest) = self.cluster.delay_us;
+        let extra = Duration::from_millis(most(&self.slow).unwrap_or(0));
+        let settings = net::LinkSettings {
+            delay: net::Delay::Uniform(extra + Duration::from_micros(least), extra + Duration::from_micros(longest)),
+            loss_per_thousand: most(&self.lossy).unwrap_or(0) * 10,
+            ..net::LinkSettings::default()
+        };
+        net::set_link(self.node(from), self.node(to), settings);
+    }
+
+    // ------------------------------------------------------------------------------------------------ who is who
+
+    /// The runtime's node of a machine or a client.
+    fn node(&self, id: i32) -> NodeId {
+        match self.machines.get(&id) {
+            Some(machine) => machine.node,
+            None => self.clients[&id],
+        }
+    }
+
+    /// All machines and clients.
+    pub fn everybody(&self) -> Vec<i32> {
+        self.machines.keys().chain(self.clients.keys()).copied().collect()
+    }
+
+    /// The clients.
+    pub fn clients(&self) -> impl Iterator<Item = i32> + '_ {
+        self.clients.keys().copied()
+    }
+
+    /// The nodes that hold partitions.
+    pub fn brokers(&self) -> Vec<i32> {
+        self.machines.iter().filter(|(_, machine)| machine.is_broker).map(|(id, _)| *id).collect()
+    }
+
+    /// The nodes that hold partitions or metadata.
+    pub fn nodes(&self) -> Vec<i32> {
+        self.machines.keys().copied().collect()
+    }
+
+    /// Whether the id is a client's.
+    pub fn is_client(&self, id: i32) -> bool {
+        id >= FIRST_CLIENT
+    }
+
+    /// The second node of a fault between two: as asked, or the next one.
+    pub fn other(&self, target: crate::faults::Target) -> i32 {
+        let next = || {
+            let nodes = self.nodes();
+            nodes.iter().copied().find(|id| *id > target.node).unwrap_or(nodes[0])
+        };
+        target.other.filter(|other| *other != target.node).unwrap_or_else(next)
+    }
+
+    /// The nodes that a scenario's words name: an id, `all`, `leader of TOPIC-PARTITION`, `active controller`,
+    /// `majority of controllers`.
+    ///
+    /// # Errors
+    /// The words that name nothing.
+    pub fn resolve(&self, words: &str) -> Result<Vec<i32>, String> {
+        if let Ok(id) = words.parse() {
+            return if self.machines.contains_key(&id) { Ok(vec![id]) } else { Err(format!("there is no node {id}")) };
+        }
+        let shared = self.shared.borrow();
+        match words {
+            "all" => Ok(self.nodes()),
+            "active controller" => {
+                let active = shared.timeline.active_controller();
+                active.map(|id| vec![id]).ok_or_else(|| "no controller is active".into())
+            }
+            "majority of controllers" => {
+                let all = self.machines.iter().filter(|(_, machine)| machine.is_controller);
+                let all: Vec<i32> = all.map(|(id, _)| *id).collect();
+                Ok(all[..all.len() / 2 + 1].to_vec())
+            }
+            _ => {
+                let place = words.strip_prefix("leader of ").and_then(|place| place.rsplit_once('-'));
+                let leader = place.and_then(|(topic, partition)| {
+                    let image = &shared.judge.ledger.image;
+                    let topic = image.topic_by_name(topic)?;
+                    topic.partitions.get(&protocol::ids::PartitionIndex(partition.parse().ok()?))?.leader
+                });
+                leader.map(|leader| vec![leader.0]).ok_or_else(|| format!("'{words}' names no node now"))
+            }
+        }
+    }
+
+    /// The next fault's number.
+    pub fn next_fault(&mut self) -> u32 {
+        self.faults_begun += 1;
+        self.faults_begun
+    }
+
+    /// Which machines are down.
+    pub fn down(&self) -> BTreeSet<i32> {
+        self.machines.iter().filter(|(_, machine)| !machine.running).map(|(id, _)| *id).collect()
+    }
+
+    fn controllers(&self) -> BTreeMap<BrokerId, String> {
+        let controllers = self.machines.iter().filter(|(_, machine)| machine.is_controller);
+        controllers.map(|(id, machine)| (BrokerId(*id), format!("{}:{CONTROLLER_PORT}", machine.ip))).collect()
+    }
+
+    fn broker_config(&self, id: i32) -> BrokerConfig {
+        let ip = self.machines[&id].ip;
+        let listener = |name: &str, port: u16| ListenerConfig {
+            name: name.into(),
+            bind: format!("{ip}:{port}"),
+            advertised_host: Some(ip.to_string()),
+            advertised_port: Some(port),
+        };
+        BrokerConfig {
+            node_id: BrokerId(id),
+            cluster_id: cluster_id(),
+            rack: None,
+            client_listener: listener("PLAINTEXT", CLIENT_PORT),
+            inter_broker_listener: listener("REPLICATION", INTER_BROKER_PORT),
+            controllers: self.controllers(),
+            properties: Arc::clone(&self.properties),
+        }
+    }
+}
+
+fn push_or_pop(stack: &mut Vec<u64>, value: Option<u64>) {
+    match value {
+        Some(value) => stack.push(value),
+        None => drop(stack.pop()),
+    }
+}
+
+fn cluster_id() -> String {
+    ClusterUuid(uuid::Uuid::from_u128(0x6772_6567_6f72)).to_string()
+}
+
+/// The world's own server properties, and over them the scenario's.
+fn properties(cluster: &Cluster) -> Properties {
+    let own = [
+        ("broker.session.timeout.ms", "3000"),
+        ("broker.heartbeat.interval.ms", "500"),
+        ("replica.lag.time.max.ms", "2000"),
+        ("log.segment.bytes", "65536"),
+    ];
+    let mut properties = Properties::new();
+    let given = cluster.properties.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    own.into_iter().chain(given).for_each(|(name, value)| properties.set(name, value, "scenario"));
+    properties
+}
