@@ -116,7 +116,9 @@ pub fn apply(image: &mut Image, offset: MetadataOffset, record: &Record) {
             registration(image, *broker_id, *broker_epoch, record).fenced = false;
         }
         Record::BrokerControlledShutdown { broker_id, broker_epoch } => {
-            registration(image, *broker_id, *broker_epoch, record).controlled_shutdown = true;
+            let broker = registration(image, *broker_id, *broker_epoch, record);
+            broker.controlled_shutdown = true;
+            broker.controlled_shutdown_offset = Some(offset);
         }
         Record::UnregisterBroker { broker_id, broker_epoch } => {
             registration(image, *broker_id, *broker_epoch, record);
@@ -167,15 +169,21 @@ fn registration<'a>(
 /// (`ClusterControlManager.registerBroker`).
 fn register_broker(image: &mut Image, offset: MetadataOffset, record: &Record) {
     let Record::RegisterBroker {
-        broker_id, incarnation_id, listeners, rack, directories, fenced, controlled_shutdown, features
+        broker_id,
+        incarnation_id,
+        listeners,
+        rack,
+        directories,
+        fenced,
+        controlled_shutdown,
+        features,
     } = record
     else {
         unreachable!("called with a registration only")
     };
-    let epoch = match image.broker(*broker_id) {
-        Some(before) if before.incarnation_id == *incarnation_id => before.epoch,
-        _ => BrokerEpoch(offset.0),
-    };
+    let before = image.broker(*broker_id).filter(|before| before.incarnation_id == *incarnation_id);
+    let epoch = before.map_or(BrokerEpoch(offset.0), |before| before.epoch);
+    let shutdown_offset = before.and_then(|before| before.controlled_shutdown_offset).unwrap_or(offset);
     let broker = BrokerImage {
         epoch,
         incarnation_id: *incarnation_id,
@@ -184,6 +192,7 @@ fn register_broker(image: &mut Image, offset: MetadataOffset, record: &Record) {
         directories: directories.clone(),
         fenced: *fenced,
         controlled_shutdown: *controlled_shutdown,
+        controlled_shutdown_offset: controlled_shutdown.then_some(shutdown_offset),
         features: features.clone(),
     };
     image.brokers.insert(*broker_id, broker);
@@ -226,7 +235,8 @@ fn create_partition(image: &mut Image, record: &Record) {
 /// The partition epoch rises with every change, the leader epoch with every one that names a leader
 /// (`PartitionRegistration.merge`).
 fn change_partition(image: &mut Image, record: &Record) {
-    let Record::PartitionChange { topic_id, partition, isr, elr, last_known_elr, leader, leader_recovery_state } = record
+    let Record::PartitionChange { topic_id, partition, isr, elr, last_known_elr, leader, leader_recovery_state } =
+        record
     else {
         unreachable!("called with a changed partition only")
     };

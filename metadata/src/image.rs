@@ -13,7 +13,7 @@ mod topics;
 
 pub use brokers::{BrokerImage, BrokersImage};
 pub use configs::ConfigsImage;
-pub use features::FeaturesImage;
+pub use features::{FeaturesImage, METADATA_VERSION, METADATA_VERSION_LEVEL, METADATA_VERSION_RANGE};
 pub use producer_ids::ProducerIdsImage;
 pub use snapshot::SnapshotError;
 pub use topics::{PartitionImage, TopicImage, TopicsImage};
@@ -76,7 +76,7 @@ impl Image {
         self.topics.by_name(name)
     }
 
-    /// Topic names that start with `prefix`, in order.
+    /// Topic names from `start` on, in order.
     pub fn topic_names_from(&self, start: &str) -> impl Iterator<Item = &str> {
         self.topics.names_from(start)
     }

@@ -4,6 +4,7 @@
 //! Controllers decide records, and every node applies the same records to the same image. Nothing in this crate knows
 //! the time, a disk, or the network.
 
+pub mod config;
 pub mod delta;
 pub mod image;
 pub mod record;

@@ -2,7 +2,7 @@
 
 use crate::record::{Endpoint, FeatureRange};
 use imbl::OrdMap;
-use protocol::ids::{BrokerEpoch, BrokerId, DirectoryId, IncarnationId};
+use protocol::ids::{BrokerEpoch, BrokerId, DirectoryId, IncarnationId, MetadataOffset};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -23,6 +23,8 @@ pub struct BrokerImage {
     pub fenced: bool,
     /// Whether it is leaving in good order.
     pub controlled_shutdown: bool,
+    /// While it is leaving, the offset of the record that said so: others may rely on it until they have passed this.
+    pub controlled_shutdown_offset: Option<MetadataOffset>,
     /// The feature levels that it can run at.
     pub features: BTreeMap<String, FeatureRange>,
 }

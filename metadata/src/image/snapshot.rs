@@ -46,12 +46,15 @@ pub enum SnapshotError {
     },
 }
 
+/// One topic: its identity, its name, its partitions.
+type Topic<Name, Partition> = (TopicId, Name, Vec<(PartitionIndex, Partition)>);
+
 /// Version 0, as it is read.
 #[derive(Deserialize)]
 struct Body {
     offset: MetadataOffset,
     brokers: Vec<(BrokerId, BrokerImage)>,
-    topics: Vec<(TopicId, String, Vec<(PartitionIndex, PartitionImage)>)>,
+    topics: Vec<Topic<String, PartitionImage>>,
     configs: Vec<(ConfigResource, BTreeMap<String, String>)>,
     features: Vec<(String, i16)>,
     producer_ids: ProducerIdsImage,
@@ -62,7 +65,7 @@ struct Body {
 struct BodyRef<'a> {
     offset: MetadataOffset,
     brokers: Vec<(BrokerId, &'a BrokerImage)>,
-    topics: Vec<(TopicId, &'a str, Vec<(PartitionIndex, &'a PartitionImage)>)>,
+    topics: Vec<Topic<&'a str, &'a PartitionImage>>,
     configs: Vec<(&'a ConfigResource, &'a BTreeMap<String, String>)>,
     features: Vec<(&'a str, i16)>,
     producer_ids: &'a ProducerIdsImage,
@@ -96,8 +99,8 @@ impl Image {
         if version != VERSION {
             return Err(SnapshotError::UnknownVersion { version });
         }
-        let (body, rest) = postcard::take_from_bytes::<Body>(body)
-            .map_err(|cause| SnapshotError::Malformed { version, cause })?;
+        let (body, rest) =
+            postcard::take_from_bytes::<Body>(body).map_err(|cause| SnapshotError::Malformed { version, cause })?;
         if !rest.is_empty() {
             return Err(SnapshotError::LeftOver { version, extra: rest.len() });
         }

@@ -95,7 +95,9 @@ impl TopicsImage {
     }
 
     pub(crate) fn names_from(&self, start: &str) -> impl Iterator<Item = &str> {
-        self.by_name.range::<_, str>((std::ops::Bound::Included(start), std::ops::Bound::Unbounded)).map(|(name, _)| &**name)
+        self.by_name
+            .range::<_, str>((std::ops::Bound::Included(start), std::ops::Bound::Unbounded))
+            .map(|(name, _)| &**name)
     }
 
     pub(crate) fn get(&self, id: TopicId) -> Option<&TopicImage> {
