@@ -28,6 +28,8 @@ pub enum RaftKind {
     AppendEntries = 2,
     /// A leader sends a snapshot.
     Snapshot = 3,
+    /// A leader that stops asks another node to lead.
+    TransferLeader = 4,
 }
 
 impl RaftKind {
@@ -38,6 +40,7 @@ impl RaftKind {
             1 => Some(Self::PreVote),
             2 => Some(Self::AppendEntries),
             3 => Some(Self::Snapshot),
+            4 => Some(Self::TransferLeader),
             _ => None,
         }
     }
