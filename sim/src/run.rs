@@ -87,28 +87,39 @@ pub struct Failure {
 /// Runs a scenario from a seed, on a thread of its own.
 pub fn run(scenario: &Scenario, seed: u64, options: Options) -> Outcome {
     let scenario = scenario.clone();
-    let settings = simulation::Options { mutant: options.mutant, keep: options.keep, patience: PATIENCE, ..Default::default() };
-    match simulation::run(seed, settings, move || play(scenario)) {
-        Ok(run) => Outcome {
-            hash: format!("{:032x}", run.hash),
-            checkpoints: run.checkpoints.iter().map(|hash| format!("{hash:032x}")).collect(),
-            events: run.events,
-            reached: run.reached.into_iter().map(|(name, count)| (name.to_string(), count)).collect(),
-            diverged: run.diverged.values().sum(),
-            kept: run.kept,
-            ..run.result
-        },
-        Err(failure) => Outcome { failure: Some(Failure::of_runtime(&failure)), ..Outcome::default() },
+    let settings = simulation::Options {
+        mutant: options.mutant,
+        keep_lines: options.keep,
+        buggify: true,
+        patience: PATIENCE,
+        ..simulation::Options::default()
+    };
+    let run = simulation::run(seed, settings, move || play(scenario));
+    let outcome = run.result.unwrap_or_else(|failure| Outcome {
+        failure: Some(Failure::of_runtime(&failure, run.virtual_ns)),
+        ..Outcome::default()
+    });
+    Outcome {
+        hash: format!("{:032x}", run.hash),
+        checkpoints: run.checkpoints.iter().map(|hash| format!("{hash:032x}")).collect(),
+        events: run.events,
+        virtual_seconds: run.virtual_ns as f64 / 1e9,
+        reached: run.reached.into_iter().map(|(name, count)| (name.to_string(), count)).collect(),
+        diverged: run.diverged.values().sum(),
+        kept: run.lines,
+        ..outcome
     }
 }
 
 impl Failure {
-    fn of_runtime(failure: &simulation::Failure) -> Self {
-        let (claim, what) = match failure {
-            simulation::Failure::Panicked(what) => ("panic", what.clone()),
-            simulation::Failure::Stuck => ("stuck", "no task finished a poll for half a minute of real time".into()),
+    fn of_runtime(failure: &simulation::Failure, virtual_ns: u64) -> Self {
+        let claim = match failure {
+            simulation::Failure::Panicked { .. } => "panic",
+            simulation::Failure::Deadlocked { .. } => "deadlock",
+            simulation::Failure::TimeLimit => "time-limit",
+            simulation::Failure::Stuck { .. } => "stuck",
         };
-        Self { claim: claim.into(), what, at_seconds: 0.0, after_faults: 0 }
+        Self { claim: claim.into(), what: failure.to_string(), at_seconds: virtual_ns as f64 / 1e9, after_faults: 0 }
     }
 
     fn of_violation(violation: &Violation, after_faults: u64) -> Self {
@@ -308,7 +319,6 @@ impl Play {
         let word = if failure.is_some() { "FAILED" } else { "SETTLED" };
         shared.timeline.say(now_ns(), word, &failure.as_ref().map(|failure| failure.claim.clone()).unwrap_or_default());
         Outcome {
-            virtual_seconds: now_ns() as f64 / 1e9,
             failure,
             story: shared.timeline.lines().to_vec(),
             faults,

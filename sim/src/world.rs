@@ -327,7 +327,7 @@ impl World {
         let extra = Duration::from_millis(most(&self.slow).unwrap_or(0));
         let settings = net::LinkSettings {
             delay: net::Delay::Uniform(extra + Duration::from_micros(least), extra + Duration::from_micros(longest)),
-            loss_per_thousand: most(&self.lossy).unwrap_or(0) * 10,
+            loss: most(&self.lossy).unwrap_or(0) as u32 * 10,
             ..net::LinkSettings::default()
         };
         net::set_link(self.node(from), self.node(to), settings);

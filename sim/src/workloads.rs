@@ -1,0 +1,163 @@
+//! The clients of a story: one file a kind. They are the programs that people write, on gregor's own client, each on a
+//! machine of its own; what they asked and were told goes into the history.
+
+use crate::{
+    event::{ClientEvent, NamedPartition, Tag},
+    scenario::{Scenario, Topic, WorkloadKind},
+    world::World,
+};
+use client::{
+    ClientError, PartitionName,
+    admin::{Admin, NewTopic},
+    cluster::{Cluster, ClusterOptions},
+};
+use protocol::ids::{Offset, PartitionIndex};
+use runtime::{
+    observe,
+    simulation::{now_ns, sleep_until_ns},
+    sync::{self, Shutdown, ShutdownTrigger, oneshot},
+    time,
+};
+use std::time::Duration;
+
+mod consume;
+mod drain;
+mod produce;
+
+/// Writers of the final check have ids from here on.
+const DRAIN_WRITER: u32 = 1 << 24;
+const TICK_NS: u64 = 100_000_000;
+
+/// The clients that run.
+pub struct Running {
+    stop: ShutdownTrigger,
+}
+
+impl Running {
+    /// Asks all of them to stop: producers finish what they sent.
+    pub fn stop(&self) {
+        self.stop.request();
+    }
+}
+
+/// Makes the topics and waits until each partition has all of its replicas in sync.
+///
+/// # Errors
+/// What is missing at the deadline.
+pub async fn prepare(world: &mut World, scenario: &Scenario, deadline: u64) -> Result<(), String> {
+    let topics = scenario.topics.clone();
+    let done = run_client(world, |cluster| async move {
+        let admin = Admin::new(cluster);
+        for topic in &topics {
+            create(&admin, topic).await;
+        }
+        Ok(())
+    });
+    finish(done, deadline, "the topics were not created").await?;
+    let shared = world.shared();
+    loop {
+        let whole = {
+            let image = &shared.borrow().judge.ledger.image;
+            scenario.topics.iter().all(|topic| {
+                image.topic_by_name(&topic.name).is_some_and(|found| {
+                    found.partitions.len() == topic.partitions as usize
+                        && found.partitions.values().all(|state| state.isr.len() == topic.replicas as usize && state.leader.is_some())
+                })
+            })
+        };
+        if whole {
+            return Ok(());
+        }
+        if now_ns() >= deadline {
+            return Err("the topics did not become whole".into());
+        }
+        sleep_until_ns(now_ns() + TICK_NS).await;
+    }
+}
+
+/// Creates a topic, however long the cluster takes to come up.
+async fn create(admin: &Admin, topic: &Topic) {
+    let mut configs = topic.configs.clone();
+    configs.insert("min.insync.replicas".into(), topic.min_insync_replicas.to_string());
+    let wanted = NewTopic::new(&topic.name, topic.partitions, topic.replicas).with_configs(configs);
+    loop {
+        match admin.create_topics(std::slice::from_ref(&wanted)).await {
+            Ok(results) if results.iter().all(|result| result.error.is_none() || result.exists_already()) => return,
+            _ => time::sleep(Duration::from_millis(200)).await,
+        }
+    }
+}
+
+/// Starts the scenario's clients.
+pub fn start(world: &mut World, scenario: &Scenario) -> Running {
+    let (stop, stopping) = sync::shutdown();
+    let mut writer = 0;
+    for workload in &scenario.workloads {
+        let topic = scenario.topics.iter().find(|topic| topic.name == workload.topic).expect("the scenario was checked");
+        for _ in 0..workload.clients {
+            let (workload, partitions, stopping) = (workload.clone(), topic.partitions, stopping.clone());
+            let id = world.add_client();
+            let cluster = options(world);
+            writer += 1;
+            world.start_client(id, async move {
+                let cluster = Cluster::new(cluster);
+                match workload.kind {
+                    WorkloadKind::Produce => produce::run(cluster, &workload, partitions, writer, stopping).await,
+                    WorkloadKind::Consume => consume::run(cluster, &workload, partitions, writer, stopping).await,
+                }
+            });
+        }
+    }
+    Running { stop }
+}
+
+/// Writes a fresh record to every partition, and then reads everything from the beginning.
+///
+/// # Errors
+/// What could not be written or read by the deadline.
+pub async fn drain(world: &mut World, scenario: &Scenario, deadline: u64) -> Result<(), String> {
+    let partitions: Vec<PartitionName> = scenario
+        .topics
+        .iter()
+        .flat_map(|topic| (0..topic.partitions).map(|partition| PartitionName::new(&topic.name, PartitionIndex(partition))))
+        .collect();
+    let done = run_client(world, |cluster| drain::run(cluster, partitions));
+    finish(done, deadline, "the final drain did not come to its end").await
+}
+
+/// Runs a program on a client's machine of its own.
+fn run_client<F>(world: &mut World, program: impl FnOnce(Cluster) -> F + Send + 'static) -> oneshot::Receiver<Result<(), String>>
+where
+    F: Future<Output = Result<(), String>> + Send + 'static,
+{
+    let id = world.add_client();
+    let cluster = options(world);
+    let (done, result) = oneshot::channel();
+    world.start_client(id, async move {
+        let outcome = program(Cluster::new(cluster)).await;
+        // Nobody waits any more once a claim is broken.
+        done.send(outcome).ok();
+    });
+    result
+}
+
+async fn finish(done: oneshot::Receiver<Result<(), String>>, deadline: u64, otherwise: &str) -> Result<(), String> {
+    runtime::select! {
+        result = done => result.unwrap_or_else(|_| Err(otherwise.into())),
+        () = sleep_until_ns(deadline) => Err(otherwise.into()),
+    }
+}
+
+fn options(world: &World) -> ClusterOptions {
+    ClusterOptions::new(world.bootstrap())
+}
+
+fn named(name: &PartitionName) -> NamedPartition {
+    NamedPartition { topic: name.topic.to_string(), partition: name.partition }
+}
+
+fn polled(from: &PartitionName, offset: Offset, value: Option<&[u8]>, reader: u32) {
+    if let Some(tag) = value.and_then(Tag::from_value) {
+        observe::emit(|| ClientEvent::Polled { from: named(from), offset, tag, reader });
+    }
+}

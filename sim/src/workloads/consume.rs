@@ -1,0 +1,25 @@
+//! Reads all partitions of a topic from the beginning, and goes on reading.
+
+use super::polled;
+use crate::scenario::Workload;
+use client::{
+    PartitionName,
+    cluster::Cluster,
+    consumer::{Consumer, ConsumerOptions},
+};
+use protocol::ids::{Offset, PartitionIndex};
+use runtime::{sync::Shutdown, time};
+use std::time::Duration;
+
+pub(super) async fn run(cluster: Cluster, workload: &Workload, partitions: i32, reader: u32, stopping: Shutdown) {
+    let consumer = Consumer::new(cluster, ConsumerOptions::default());
+    let all = (0..partitions).map(|partition| PartitionName::new(&workload.topic, PartitionIndex(partition)));
+    consumer.assign(all.map(|partition| (partition, Offset::ZERO)));
+    while !stopping.is_requested() {
+        match consumer.poll(Duration::from_millis(500)).await {
+            Ok(records) => records.iter().for_each(|record| polled(&record.partition, record.offset, record.value.as_deref(), reader)),
+            // Whatever it is, the next poll tries again; a truncation is what the checkers look for in what was read.
+            Err(_) => time::sleep(Duration::from_millis(200)).await,
+        }
+    }
+}

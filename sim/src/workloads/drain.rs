@@ -1,0 +1,45 @@
+//! The end of every story: each partition takes one more record with acks=all, and is then read from the beginning to it.
+
+use super::{DRAIN_WRITER, named, polled};
+use crate::event::{ClientEvent, Tag};
+use client::{
+    PartitionName,
+    cluster::Cluster,
+    consumer::{Consumer, ConsumerOptions},
+    producer::{Producer, ProducerOptions, ProducerRecord},
+};
+use protocol::ids::Offset;
+use runtime::{observe, time};
+use std::{collections::BTreeMap, time::Duration};
+
+pub(super) async fn run(cluster: Cluster, partitions: Vec<PartitionName>) -> Result<(), String> {
+    let producer = Producer::new(cluster.clone(), ProducerOptions::default());
+    let mut ends: BTreeMap<PartitionName, Offset> = BTreeMap::new();
+    for (operation, partition) in partitions.iter().enumerate() {
+        let tag = Tag { writer: DRAIN_WRITER, operation: operation as u64 };
+        observe::emit(|| ClientEvent::SendInvoked { to: named(partition), tag, safe: true });
+        let record = ProducerRecord::value(tag.to_value().to_vec());
+        let metadata = producer
+            .send(&partition.topic, Some(partition.partition), record)
+            .await
+            .map_err(|error| format!("a fresh record to {partition}: {error}"))?;
+        observe::emit(|| ClientEvent::SendAcknowledged { to: named(partition), tag, offset: metadata.offset, safe: true });
+        ends.insert(partition.clone(), metadata.offset.ok_or_else(|| format!("{partition} told no offset"))?);
+    }
+    let consumer = Consumer::new(cluster, ConsumerOptions::default());
+    consumer.assign(partitions.iter().map(|partition| (partition.clone(), Offset::ZERO)));
+    while !ends.is_empty() {
+        match consumer.poll(Duration::from_millis(500)).await {
+            Ok(records) => {
+                for record in records {
+                    polled(&record.partition, record.offset, record.value.as_deref(), ClientEvent::DRAIN);
+                    if ends.get(&record.partition).is_some_and(|end| *end <= record.offset) {
+                        ends.remove(&record.partition);
+                    }
+                }
+            }
+            Err(_) => time::sleep(Duration::from_millis(200)).await,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! Writes tagged records to the partitions of a topic in turn, at a rate, and tells what became of each.
+
+use super::named;
+use crate::{
+    event::{ClientEvent, Tag},
+    scenario::{Acks, Workload},
+};
+use client::{
+    PartitionName,
+    cluster::Cluster,
+    producer::{self, ProduceErrorKind, Producer, ProducerOptions, ProducerRecord},
+};
+use protocol::ids::PartitionIndex;
+use runtime::{observe, sync::Shutdown, task, time};
+use std::time::Duration;
+
+/// A record whose fate is not known by then is unknown.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(12);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
+
+pub(super) async fn run(cluster: Cluster, workload: &Workload, partitions: i32, writer: u32, stopping: Shutdown) {
+    let safe = workload.acks == Acks::All && workload.idempotent;
+    let options = ProducerOptions {
+        acks: match workload.acks {
+            Acks::All => producer::Acks::All,
+            Acks::One => producer::Acks::Leader,
+            Acks::Zero => producer::Acks::None,
+        },
+        idempotent: workload.idempotent,
+        delivery_timeout: DELIVERY_TIMEOUT,
+        request_timeout: REQUEST_TIMEOUT,
+        ..ProducerOptions::default()
+    };
+    let producer = Producer::new(cluster, options);
+    let pause = Duration::from_nanos(1_000_000_000 / u64::from(workload.rate_per_s.max(1)));
+    for operation in 0u64.. {
+        if stopping.is_requested() {
+            break;
+        }
+        let partition = PartitionIndex((operation % partitions as u64) as i32);
+        let to = PartitionName::new(&workload.topic, partition);
+        let tag = Tag { writer, operation };
+        observe::emit(|| ClientEvent::SendInvoked { to: named(&to), tag, safe });
+        let record = ProducerRecord::value(tag.to_value().to_vec());
+        match producer.enqueue(&workload.topic, Some(partition), record).await {
+            Ok(delivery) => {
+                task::spawn(async move {
+                    match delivery.await {
+                        Ok(metadata) => observe::emit(|| ClientEvent::SendAcknowledged {
+                            to: named(&to),
+                            tag,
+                            offset: metadata.offset,
+                            safe,
+                        }),
+                        Err(error) => ended(&to, tag, &error),
+                    }
+                });
+            }
+            Err(error) => ended(&to, tag, &error),
+        }
+        runtime::select! {
+            () = stopping.requested() => break,
+            () = time::sleep(pause) => {}
+        }
+    }
+    producer.flush().await;
+}
+
+fn ended(to: &PartitionName, tag: Tag, error: &producer::ProduceError) {
+    observe::emit(|| match error.kind {
+        ProduceErrorKind::Refused => ClientEvent::SendRefused { to: named(to), tag, error: error.to_string() },
+        ProduceErrorKind::Unknown => ClientEvent::SendUnknown { to: named(to), tag },
+    });
+}
