@@ -1,0 +1,60 @@
+//! Pure. A decision being made: the records so far, and the image as it will be with them.
+//!
+//! Whatever is decided later in the same batch sees what was decided earlier: a topic named twice exists the second
+//! time, and the next record's offset is known, so that a registration's epoch can be told.
+
+use metadata::config::{Properties, TopicConfig};
+use metadata::delta::Delta;
+use metadata::image::Image;
+use metadata::record::Record;
+use protocol::ids::MetadataOffset;
+
+/// See the module.
+pub(super) struct Draft<'a> {
+    delta: Delta,
+    records: Vec<Record>,
+    properties: &'a Properties,
+}
+
+impl<'a> Draft<'a> {
+    /// Nothing decided yet.
+    pub fn new(image: &Image, properties: &'a Properties) -> Self {
+        Self { delta: Delta::new(image), records: Vec::new(), properties }
+    }
+
+    /// The image with everything decided so far.
+    pub fn image(&self) -> &Image {
+        self.delta.image()
+    }
+
+    /// This controller's static settings.
+    pub fn properties(&self) -> &'a Properties {
+        self.properties
+    }
+
+    /// The offset that the next record will have.
+    pub fn next_offset(&self) -> MetadataOffset {
+        self.image().offset()
+    }
+
+    /// The settings of a topic.
+    pub fn topic_config(&self, topic: &str) -> TopicConfig {
+        TopicConfig::resolve(self.image(), self.properties, topic)
+    }
+
+    /// Decides one record more.
+    pub fn push(&mut self, record: Record) {
+        self.delta.apply(&record);
+        self.records.push(record);
+    }
+
+    /// Forgets the records: it was only asked whether it would work.
+    pub fn discard(&mut self) {
+        self.records.clear();
+    }
+
+    /// The batch.
+    pub fn into_records(self) -> Vec<Record> {
+        self.records
+    }
+}
