@@ -156,7 +156,8 @@ impl Connection {
         if let Some(api) = api::find(ApiKey(R::KEY)) {
             ours = ours.intersect(&VersionRange { min: api.min, max: api.max });
         }
-        let common = self.versions(ApiKey(R::KEY)).map(|peers| ours.intersect(&peers)).filter(|common| !common.is_empty());
+        let common =
+            self.versions(ApiKey(R::KEY)).map(|peers| ours.intersect(&peers)).filter(|common| !common.is_empty());
         common.map(|common| common.max).ok_or_else(|| ClientError::UnsupportedVersion {
             address: self.address().to_owned(),
             api: api_name::<R>(),
@@ -177,7 +178,11 @@ impl Connection {
     ///
     /// # Errors
     /// See [`Connection::submit`] and [`PendingResponse::wait`].
-    pub async fn call_with_timeout<R: Request>(&self, request: &R, timeout: Duration) -> Result<R::Response, ClientError> {
+    pub async fn call_with_timeout<R: Request>(
+        &self,
+        request: &R,
+        timeout: Duration,
+    ) -> Result<R::Response, ClientError> {
         let version = self.version_of::<R>()?;
         self.submit(version, request, timeout)?.wait().await
     }
@@ -343,9 +348,8 @@ impl Shared {
         answered: Option<oneshot::Sender<Result<Bytes, ClientError>>>,
     ) -> Result<i32, ClientError> {
         // Encoded under a placeholder outside the lock; the correlation id goes in once it is known.
-        let mut bytes = encode_request(0, Some(&self.options.client_id), version, request).map_err(|cause| {
-            ClientError::Encode { api: api_name::<R>(), version, cause: cause.to_string() }
-        })?;
+        let mut bytes = encode_request(0, Some(&self.options.client_id), version, request)
+            .map_err(|cause| ClientError::Encode { api: api_name::<R>(), version, cause: cause.to_string() })?;
         let mut state = self.state.lock();
         if let Some(cause) = &state.closed {
             return Err(ClientError::Closed { address: self.address.clone(), cause: cause.clone(), sent: false });

@@ -168,6 +168,14 @@ impl ClientError {
         }
     }
 
+    /// Closes `connection` if this is a timeout on it: a broker answers each connection in order, so nothing asked behind this
+    /// would be answered either, and a peer that is gone is noticed no other way.
+    pub fn close(&self, connection: &crate::Connection) {
+        if matches!(self, Self::Timeout { .. }) {
+            connection.close();
+        }
+    }
+
     /// The broker's error code, when the broker answered with one.
     pub fn code(&self) -> Option<ErrorCode> {
         match self {

@@ -5,12 +5,20 @@
 //! [`consumer::positions`], [`cluster::view`], [`retry`]. Around them stand thin shells on `runtime`, so that the same client
 //! runs over real sockets and inside a simulated node.
 
+pub mod admin;
+pub mod cluster;
 pub mod connection;
+pub mod consumer;
 pub mod error;
+pub mod producer;
 pub mod retry;
 
+pub use admin::Admin;
+pub use cluster::{Cluster, ClusterOptions};
 pub use connection::{Connection, ConnectionOptions, PendingResponse};
+pub use consumer::{Consumer, ConsumerError, ConsumerOptions, ConsumerRecord};
 pub use error::{ClientError, CloseCause};
+pub use producer::{Acks, ProduceError, Producer, ProducerOptions, ProducerRecord, RecordMetadata};
 pub use retry::Backoff;
 
 use protocol::ids::PartitionIndex;

@@ -41,7 +41,11 @@ pub(super) async fn negotiate(wire: &mut Wire, options: &ConnectionOptions) -> R
         let code = ErrorCode::from_code(response.error_code).unwrap_or(ErrorCode::UnknownServerError);
         if code == ErrorCode::None {
             let range = |min, max| VersionRange { min, max };
-            return Ok(response.api_keys.iter().map(|api| (api.api_key, range(api.min_version, api.max_version))).collect());
+            return Ok(response
+                .api_keys
+                .iter()
+                .map(|api| (api.api_key, range(api.min_version, api.max_version)))
+                .collect());
         }
         if code != ErrorCode::UnsupportedVersion || version == 0 {
             return Err(HandshakeError::Protocol(format!("answers ApiVersions with {code}")));
@@ -64,8 +68,8 @@ async fn ask(
         request.client_software_version = StrBytes::from_static_str(env!("CARGO_PKG_VERSION"));
     }
     let protocol = |cause: &dyn std::fmt::Display| HandshakeError::Protocol(cause.to_string());
-    let frame =
-        encode_request(correlation_id, Some(&options.client_id), version, &request).map_err(|cause| protocol(&cause))?;
+    let frame = encode_request(correlation_id, Some(&options.client_id), version, &request)
+        .map_err(|cause| protocol(&cause))?;
     wire.write.send(&frame, &[]).await.map_err(|cause| HandshakeError::Io(cause.to_string()))?;
     let frame = next_frame(wire).await?;
     let answered = response_correlation_id(&frame).map_err(|cause| protocol(&cause))?;
