@@ -22,7 +22,7 @@ macro_rules! error_codes {
             /// Every code, in the order of its number.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
-            /// The code that this number stands for, or nothing for a number that Kafka 4.1 does not define.
+            /// The code that this number stands for, or nothing for a number that Kafka 4.3 does not define.
             pub const fn from_code(code: i16) -> Option<Self> {
                 match code {
                     $($code => Some(Self::$variant),)*
@@ -58,7 +58,7 @@ macro_rules! error_codes {
 
 error_codes! {
     UnknownServerError = -1, "UNKNOWN_SERVER_ERROR", permanent, "The server experienced an unexpected error when processing the request.";
-    None = 0, "NONE", permanent, "No error";
+    None = 0, "NONE", permanent, "NONE";
     OffsetOutOfRange = 1, "OFFSET_OUT_OF_RANGE", permanent, "The requested offset is not within the range of offsets maintained by the server.";
     CorruptMessage = 2, "CORRUPT_MESSAGE", retriable, "This message has failed its CRC checksum, exceeds the valid size, has a null key for a compacted topic, or is otherwise corrupt.";
     UnknownTopicOrPartition = 3, "UNKNOWN_TOPIC_OR_PARTITION", retriable, "This server does not host this topic-partition.";
@@ -82,7 +82,7 @@ error_codes! {
     InvalidRequiredAcks = 21, "INVALID_REQUIRED_ACKS", permanent, "Produce request specified an invalid value for required acks.";
     IllegalGeneration = 22, "ILLEGAL_GENERATION", permanent, "Specified group generation id is not valid.";
     InconsistentGroupProtocol = 23, "INCONSISTENT_GROUP_PROTOCOL", permanent, "The group member's supported protocols are incompatible with those of existing members or first group member tried to join with empty protocol type or empty protocol list.";
-    InvalidGroupId = 24, "INVALID_GROUP_ID", permanent, "The configured groupId is invalid.";
+    InvalidGroupId = 24, "INVALID_GROUP_ID", permanent, "The group id is invalid.";
     UnknownMemberId = 25, "UNKNOWN_MEMBER_ID", permanent, "The coordinator is not aware of this member.";
     InvalidSessionTimeout = 26, "INVALID_SESSION_TIMEOUT", permanent, "The session timeout is not within the range allowed by the broker (as configured by group.min.session.timeout.ms and group.max.session.timeout.ms).";
     RebalanceInProgress = 27, "REBALANCE_IN_PROGRESS", permanent, "The group is rebalancing, so a rejoin is needed.";
@@ -139,7 +139,7 @@ error_codes! {
     OffsetNotAvailable = 78, "OFFSET_NOT_AVAILABLE", retriable, "The leader high watermark has not caught up from a recent leader election so the offsets cannot be guaranteed to be monotonically increasing.";
     MemberIdRequired = 79, "MEMBER_ID_REQUIRED", permanent, "The group member needs to have a valid member id before actually entering a consumer group.";
     PreferredLeaderNotAvailable = 80, "PREFERRED_LEADER_NOT_AVAILABLE", retriable, "The preferred leader was not available.";
-    GroupMaxSizeReached = 81, "GROUP_MAX_SIZE_REACHED", permanent, "The consumer group has reached its max size.";
+    GroupMaxSizeReached = 81, "GROUP_MAX_SIZE_REACHED", permanent, "The group has reached its maximum size.";
     FencedInstanceId = 82, "FENCED_INSTANCE_ID", permanent, "The broker rejected this static consumer since another consumer with the same group.instance.id has registered with a different member.id.";
     EligibleLeadersNotAvailable = 83, "ELIGIBLE_LEADERS_NOT_AVAILABLE", retriable, "Eligible topic partition leaders are not available.";
     ElectionNotNeeded = 84, "ELECTION_NOT_NEEDED", retriable, "Leader election not needed for topic partition.";
@@ -187,7 +187,7 @@ error_codes! {
     DuplicateVoter = 126, "DUPLICATE_VOTER", permanent, "The voter is already part of the set of voters.";
     VoterNotFound = 127, "VOTER_NOT_FOUND", permanent, "The voter is not part of the set of voters.";
     InvalidRegularExpression = 128, "INVALID_REGULAR_EXPRESSION", permanent, "The regular expression is not valid.";
-    RebootstrapRequired = 129, "REBOOTSTRAP_REQUIRED", permanent, "Client metadata is stale, client should rebootstrap to obtain new metadata.";
+    RebootstrapRequired = 129, "REBOOTSTRAP_REQUIRED", permanent, "Client metadata is stale. The client should rebootstrap to obtain new metadata.";
     StreamsInvalidTopology = 130, "STREAMS_INVALID_TOPOLOGY", permanent, "The supplied topology is invalid.";
     StreamsInvalidTopologyEpoch = 131, "STREAMS_INVALID_TOPOLOGY_EPOCH", permanent, "The supplied topology epoch is invalid.";
     StreamsTopologyFenced = 132, "STREAMS_TOPOLOGY_FENCED", permanent, "The supplied topology epoch is outdated.";

@@ -313,3 +313,76 @@ impl<S> Writer<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn answer(partitions: Vec<Vec<usize>>) -> FetchAnswer<usize> {
+        let partition =
+            |records| FetchedPartition { records, ..FetchedPartition::error(PartitionIndex(0), ErrorCode::None) };
+        FetchAnswer {
+            throttle_time_ms: 0,
+            error_code: ErrorCode::None,
+            session_id: 0,
+            topics: vec![FetchedTopic {
+                name: "orders".to_owned(),
+                topic_id: TopicId::ZERO,
+                partitions: partitions.into_iter().map(partition).collect(),
+            }],
+            node_endpoints: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn records_stand_between_the_fields_around_them() {
+        // A slice here is its own length: the encoder asks for nothing else.
+        let chunks = FetchResponseEncoder::encode(1, 11, answer(vec![vec![5, 0, 7], vec![], vec![3]]), |slice| *slice);
+        let shape: Vec<_> = chunks
+            .iter()
+            .map(|chunk| match chunk {
+                Chunk::Bytes(_) => 0,
+                Chunk::Slice(length) => *length,
+            })
+            .collect();
+        assert_eq!(shape, [0, 5, 7, 0, 3], "an empty slice is left out, two slices may follow one another");
+    }
+
+    #[test]
+    fn a_long_tagged_field_says_its_length() {
+        let mut told = answer(Vec::new());
+        told.node_endpoints = (0..40)
+            .map(|id| NodeEndpoint { node_id: BrokerId(id), host: "a.host.name".to_owned(), port: 9092, rack: None })
+            .collect();
+        let chunks = FetchResponseEncoder::encode::<usize>(1, 16, told, |slice| *slice);
+        let [Chunk::Bytes(frame)] = &chunks[..] else { panic!("{chunks:?}") };
+        let frame = frame.slice(LENGTH_BYTES..);
+        let decoded = crate::frame::decode_response::<crate::messages::FetchRequest>(16, frame).unwrap();
+        assert_eq!(decoded.node_endpoints.len(), 40);
+        assert_eq!(decoded.node_endpoints[39].host.as_str(), "a.host.name");
+    }
+
+    proptest! {
+        #[test]
+        fn the_announced_length_is_that_of_all_chunks(
+            version in 4i16..=18,
+            partitions in proptest::collection::vec(proptest::collection::vec(0usize..100_000, 0..4), 0..5),
+        ) {
+            let chunks = FetchResponseEncoder::encode(1, version, answer(partitions), |slice| *slice);
+            let mut total = 0;
+            let mut after_bytes = false;
+            for chunk in &chunks {
+                let is_bytes = matches!(chunk, Chunk::Bytes(_));
+                prop_assert!(!(is_bytes && after_bytes), "two pieces of fields follow one another");
+                after_bytes = is_bytes;
+                total += match chunk {
+                    Chunk::Bytes(bytes) => bytes.len(),
+                    Chunk::Slice(length) => *length,
+                };
+            }
+            let Some(Chunk::Bytes(first)) = chunks.first() else { panic!("a frame begins with its length") };
+            prop_assert_eq!(&first[..4], (total as i32 - 4).to_be_bytes());
+        }
+    }
+}

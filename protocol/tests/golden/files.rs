@@ -16,7 +16,6 @@ pub enum Direction {
 #[derive(Clone, Debug)]
 pub struct Golden {
     pub path: String,
-    pub who: String,
     pub key: i16,
     pub version: i16,
     pub direction: Direction,
@@ -61,7 +60,6 @@ fn golden(who: &str, name: &str, bytes: Vec<u8>) -> Golden {
     };
     Golden {
         path: format!("{who}/{name}"),
-        who: who.to_owned(),
         key: key.parse().expect("a key"),
         version: version.trim_start_matches('v').parse().expect("a version"),
         direction: if direction == "req" { Direction::Request } else { Direction::Response },
