@@ -62,10 +62,10 @@ fn records_that_java_wrote_are_read_with_every_codec() {
             keys_required: false,
             timestamps: TimestampRule::LogAppendTime,
         };
-        let header = validate_produced(&batch, &limits).expect(codec.name());
+        let header = validate_produced(&batch, &limits).unwrap_or_else(|error| panic!("{codec:?}: {error}"));
         assert_eq!(header.compression(), Some(codec));
         assert_eq!((header.producer_id, header.last_sequence()), (ProducerId(9_000), Sequence(1_016)));
-        let read = records(&batch, BUDGET).expect(codec.name());
+        let read = records(&batch, BUDGET).unwrap_or_else(|error| panic!("{codec:?}: {error}"));
         assert_eq!(read.len(), 1_000);
         for (at, record) in read.iter().enumerate() {
             let put = put(at);

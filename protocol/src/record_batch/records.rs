@@ -161,7 +161,8 @@ pub(super) fn payload<'a>(header: &BatchHeader, batch: &'a [u8], budget: usize) 
     let Some(codec) = header.compression() else {
         return Err(BatchError::UnsupportedCompression { code: (header.attributes & 7) as u8 });
     };
-    if codec == Compression::None {
+    // A batch whose records were all compacted away is its header alone, whatever its codec.
+    if codec == Compression::None || stored.is_empty() {
         return if stored.len() <= budget { Ok(Cow::Borrowed(stored)) } else { Err(BatchError::OverBudget { budget }) };
     }
     match compression::decompress(codec, stored, budget) {

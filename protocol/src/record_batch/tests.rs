@@ -210,6 +210,18 @@ fn the_budget_bounds_what_records_hold() {
     assert_eq!(records(&batch, 10 << 20).unwrap().len(), 10_000);
 }
 
+#[test]
+fn a_batch_compacted_to_its_header_has_no_records() {
+    for code in 0..5 {
+        let empty = changed(batch_of(&["a"])[..HEADER_BYTES].to_vec(), |header| {
+            header.batch_length = (HEADER_BYTES - LOG_OVERHEAD) as i32;
+            header.attributes = code;
+            header.record_count = 0;
+        });
+        assert_eq!(records(&empty, 1_000), Ok(Vec::new()));
+    }
+}
+
 prop_compose! {
     fn any_header()(key in "[a-z]{0,5}", value in proptest::option::of(any::<Vec<u8>>())) -> Header {
         Header { key, value: value.map(Bytes::from) }
