@@ -31,13 +31,16 @@ pub struct Arguments {
 enum Command {
     Server(server::Server),
     Storage(storage::Storage),
-    Cluster(cluster::Cluster),
+    Cluster(cluster::LocalNodes),
     Topic(topic::Topic),
     Produce(produce::Produce),
     Consume(consume::Consume),
     Verify(verify::Verify),
     Sim(sim::Sim),
 }
+
+/// How long an administrative question may take.
+const ADMIN_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// The version, and whether the simulator is in this binary.
 fn version() -> &'static str {

@@ -2,6 +2,7 @@
 
 use crate::{node::random_cluster_id, output::Failure};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use protocol::messages::DescribeClusterRequest;
 use runtime::{
     disk::{Disk, Open},
     time,
@@ -13,6 +14,8 @@ use std::{
     time::Duration,
 };
 
+/// DescribeCluster's `EndpointType` for controllers (KIP-919).
+const CONTROLLER_ENDPOINTS: i8 = 2;
 const STATE: &str = "cluster.json";
 /// A node that is not serving by then has failed to start.
 const START_SECONDS_MAX: u64 = 30;
@@ -168,7 +171,7 @@ impl LocalCluster {
         let address = format!("127.0.0.1:{}", self.node(id)?.kafka_port);
         let deadline = time::now() + Duration::from_secs(START_SECONDS_MAX);
         loop {
-            if client::Connection::connect(&address, client::ConnectionOptions::new("gregor-cluster")).await.is_ok() {
+            if client::Connection::connect(&address, options()).await.is_ok() {
                 return Ok(());
             }
             let log = self.node_folder(id).join("server.log");
@@ -184,6 +187,23 @@ impl LocalCluster {
             }
             time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// The node whose controller is active, as any running controller says.
+    pub async fn active_controller(&self) -> Option<i32> {
+        for node in &self.nodes {
+            let address = format!("127.0.0.1:{}", node.controller_port);
+            let Ok(connection) = client::Connection::connect(&address, options()).await else {
+                continue;
+            };
+            let request = DescribeClusterRequest::default().with_endpoint_type(CONTROLLER_ENDPOINTS);
+            if let Ok(answer) = connection.call(&request).await
+                && answer.controller_id.0 >= 0
+            {
+                return Some(answer.controller_id.0);
+            }
+        }
+        None
     }
 
     /// Ends a node's process without warning. False if it did not run.
@@ -218,4 +238,8 @@ impl LocalCluster {
         });
         String::from_utf8_lossy(&read.unwrap_or_default()).into_owned()
     }
+}
+
+fn options() -> client::ConnectionOptions {
+    client::ConnectionOptions { client_id: "gregor-cluster".into(), ..client::ConnectionOptions::default() }
 }

@@ -3,7 +3,7 @@
 use crate::output::Failure;
 use broker::{Broker, BrokerConfig, ListenerConfig};
 use controller::{Controller, ControllerConfig};
-use metadata::config::Properties;
+use metadata::config::{Origin, Properties};
 use protocol::ids::{BrokerId, ClusterUuid, DirectoryId};
 use runtime::disk::Disk;
 use std::{
@@ -14,7 +14,7 @@ use std::{
 use storage::directory::MetaProperties;
 
 /// The name of the listener that gregor opens for brokers where the configuration gives them none of their own.
-const OWN_LISTENER: &str = "GREGOR_REPLICATION";
+const OWN_LISTENER: &str = broker::config::INTER_BROKER_LISTENER;
 
 /// A listener as `listeners` writes it: `NAME://host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Node {
     /// # Errors
     /// The key that is missing or wrong, and what to write instead.
     pub fn new(properties: Properties) -> Result<Self, Failure> {
-        let get = |key: &str| properties.get(key).map(str::trim).filter(|value| !value.is_empty()).map(String::from);
+        let get = |key: &str| properties.text(key).map(str::trim).filter(|value| !value.is_empty()).map(String::from);
         let id = get("node.id").or_else(|| get("broker.id")).ok_or_else(|| wrong("node.id", "is missing: write node.id=1"))?;
         let id = BrokerId(id.parse().ok().filter(|id| *id >= 0).ok_or_else(|| wrong("node.id", "is not a number from 0 on"))?);
         let roles = get("process.roles").ok_or_else(|| wrong("process.roles", "is missing: write broker,controller"))?;
@@ -100,8 +100,8 @@ impl Node {
     pub fn client_address(&self) -> Option<String> {
         let (listener, _) = self.broker.as_ref()?;
         let (_, port) = listener.bind.rsplit_once(':')?;
-        let host = listener.advertised_host.as_deref().unwrap_or("localhost");
-        Some(format!("{host}:{}", listener.advertised_port.map_or_else(|| port.to_string(), |port| port.to_string())))
+        let port = if listener.advertised_port == 0 { port.to_string() } else { listener.advertised_port.to_string() };
+        Some(format!("{}:{port}", listener.advertised_host))
     }
 
     /// Writes `meta.properties` into each directory that has none.
@@ -123,7 +123,7 @@ impl Node {
                 }
                 continue;
             }
-            let directory_id = DirectoryId(runtime::rand::uuid());
+            let directory_id = Some(DirectoryId(runtime::rand::uuid()));
             MetaProperties { cluster_id: cluster_id.into(), node_id: self.id, directory_id }.write(&disk).await?;
             formatted.push(directory);
         }
@@ -138,10 +138,11 @@ impl Node {
         let cluster_id = self.cluster_id()?;
         let controller = match &self.controller_bind {
             Some(bind) => {
-                let config = ControllerConfig {
-                    bind: bind.clone(),
-                    ..ControllerConfig::new(self.id, cluster_id.clone(), self.voters.clone(), Arc::clone(&self.properties))
-                };
+                let (voters, properties) = (self.voters.clone(), Arc::clone(&self.properties));
+                let mut config = ControllerConfig::new(self.id, cluster_id.clone(), bind, voters, properties);
+                if let Some((_, inter_broker)) = &self.broker {
+                    config.inter_broker_listener.clone_from(&inter_broker.name);
+                }
                 Some(Controller::start(config, Disk::real(&self.metadata_directory)?).await?)
             }
             None => None,
@@ -210,6 +211,10 @@ fn names(list: Option<&str>) -> BTreeSet<String> {
     list.unwrap_or_default().split(',').map(str::trim).filter(|name| !name.is_empty()).map(String::from).collect()
 }
 
+fn is_any(host: &str) -> bool {
+    host.is_empty() || host == "0.0.0.0" || host == "::"
+}
+
 fn any_host(host: &str) -> &str {
     if host.is_empty() { "0.0.0.0" } else { host }
 }
@@ -276,8 +281,8 @@ fn broker_listeners(
         ListenerConfig {
             name: listener.name.clone(),
             bind: format!("{}:{}", any_host(&listener.host), listener.port),
-            advertised_host: (!found.host.is_empty() && found.host != "0.0.0.0").then(|| found.host.clone()),
-            advertised_port: (found.port != 0).then_some(found.port),
+            advertised_host: if is_any(&found.host) { "localhost".into() } else { found.host.clone() },
+            advertised_port: found.port,
         }
     };
     let named = match inter_broker {
@@ -297,7 +302,7 @@ fn broker_listeners(
         name: OWN_LISTENER.into(),
         bind: format!("{}:0", client.bind.rsplit_once(':').map_or("0.0.0.0", |(host, _)| host)),
         advertised_host: client.advertised_host.clone(),
-        advertised_port: None,
+        advertised_port: 0,
     };
     let inter_broker = named.filter(|named| named.name != client.name).map_or_else(own, config);
     Ok((client, inter_broker))
@@ -310,7 +315,7 @@ mod tests {
     fn node(text: &str) -> Result<Node, String> {
         let mut properties = Properties::new();
         for (key, value) in crate::properties::parse(text).expect("valid properties") {
-            properties.set(&key, &value, "test");
+            properties.set(&key, &value, Origin::File).expect("a valid value");
         }
         Node::new(properties).map_err(|failure| failure.what)
     }
@@ -321,7 +326,7 @@ mod tests {
     #[test]
     fn one_listener_for_all_gives_brokers_one_of_their_own() {
         let (client, inter_broker) = node(COMBINED).expect("valid").broker.expect("a broker");
-        assert_eq!((client.bind.as_str(), client.advertised_host.as_deref()), ("0.0.0.0:9092", Some("host.example")));
+        assert_eq!((client.bind.as_str(), client.advertised_host.as_str()), ("0.0.0.0:9092", "host.example"));
         assert_eq!((inter_broker.name.as_str(), inter_broker.bind.as_str()), (OWN_LISTENER, "0.0.0.0:0"));
         let named = format!("{COMBINED}\ninter.broker.listener.name=PLAINTEXT");
         assert_eq!(node(&named).expect("valid").broker.expect("a broker").1.name, OWN_LISTENER);

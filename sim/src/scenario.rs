@@ -293,6 +293,10 @@ impl Scenario {
                 return Err("a step of the timeline has either 'fault' or 'restart'".into());
             }
         }
+        let mut properties = metadata::config::Properties::new();
+        for (name, value) in &self.cluster.properties {
+            properties.set(name, value, metadata::config::Origin::File).map_err(|error| error.to_string())?;
+        }
         for workload in &self.workloads {
             if !self.topics.iter().any(|topic| topic.name == workload.topic) {
                 return Err(format!("a workload wants topic '{}', which the scenario does not have", workload.topic));

@@ -7,15 +7,18 @@ use crate::{
     world::World,
 };
 use client::{
-    ClientError, PartitionName,
+    ClientError, ConsumerRecord, PartitionName,
     admin::{Admin, NewTopic},
     cluster::{Cluster, ClusterOptions},
 };
-use protocol::ids::{Offset, PartitionIndex};
+use protocol::{
+    error_code::ErrorCode,
+    ids::PartitionIndex,
+};
 use runtime::{
     observe,
     simulation::{now_ns, sleep_until_ns},
-    sync::{self, Shutdown, ShutdownTrigger, oneshot},
+    sync::{self, ShutdownTrigger, oneshot},
     time,
 };
 use std::time::Duration;
@@ -27,6 +30,7 @@ mod produce;
 /// Writers of the final check have ids from here on.
 const DRAIN_WRITER: u32 = 1 << 24;
 const TICK_NS: u64 = 100_000_000;
+const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The clients that run.
 pub struct Running {
@@ -47,7 +51,7 @@ impl Running {
 pub async fn prepare(world: &mut World, scenario: &Scenario, deadline: u64) -> Result<(), String> {
     let topics = scenario.topics.clone();
     let done = run_client(world, |cluster| async move {
-        let admin = Admin::new(cluster);
+        let admin = Admin::new(cluster, ADMIN_TIMEOUT);
         for topic in &topics {
             create(&admin, topic).await;
         }
@@ -79,12 +83,18 @@ pub async fn prepare(world: &mut World, scenario: &Scenario, deadline: u64) -> R
 async fn create(admin: &Admin, topic: &Topic) {
     let mut configs = topic.configs.clone();
     configs.insert("min.insync.replicas".into(), topic.min_insync_replicas.to_string());
-    let wanted = NewTopic::new(&topic.name, topic.partitions, topic.replicas).with_configs(configs);
+    let wanted = NewTopic { configs, ..NewTopic::new(&topic.name, topic.partitions, topic.replicas) };
     loop {
-        match admin.create_topics(std::slice::from_ref(&wanted)).await {
-            Ok(results) if results.iter().all(|result| result.error.is_none() || result.exists_already()) => return,
-            _ => time::sleep(Duration::from_millis(200)).await,
+        let outcomes = admin.create_topics(std::slice::from_ref(&wanted), false).await.unwrap_or_default();
+        // An answer that was lost leaves the topic created.
+        let created = |outcome: &Result<_, ClientError>| match outcome {
+            Ok(_) => true,
+            Err(error) => error.code() == Some(ErrorCode::TopicAlreadyExists),
+        };
+        if outcomes.values().any(created) {
+            return;
         }
+        time::sleep(Duration::from_millis(200)).await;
     }
 }
 
@@ -156,8 +166,9 @@ fn named(name: &PartitionName) -> NamedPartition {
     NamedPartition { topic: name.topic.to_string(), partition: name.partition }
 }
 
-fn polled(from: &PartitionName, offset: Offset, value: Option<&[u8]>, reader: u32) {
-    if let Some(tag) = value.and_then(Tag::from_value) {
-        observe::emit(|| ClientEvent::Polled { from: named(from), offset, tag, reader });
+fn polled(record: &ConsumerRecord, reader: u32) {
+    if let Some(tag) = record.value.as_deref().and_then(Tag::from_value) {
+        let from = NamedPartition { topic: record.topic.to_string(), partition: record.partition };
+        observe::emit(|| ClientEvent::Polled { from, offset: record.offset, tag, reader });
     }
 }

@@ -12,7 +12,7 @@ use crate::{
 };
 use broker::{Broker, BrokerConfig, ListenerConfig};
 use controller::{Controller, ControllerConfig};
-use metadata::config::Properties;
+use metadata::config::{Origin, Properties};
 use protocol::ids::{BrokerId, ClusterUuid};
 use runtime::{
     disk::Disk,
@@ -30,6 +30,8 @@ use std::{
     time::Duration,
 };
 
+/// The name of the listener for brokers.
+const INTER_BROKER: &str = "REPLICATION";
 const CLIENT_PORT: u16 = 9092;
 const INTER_BROKER_PORT: u16 = 9091;
 const CONTROLLER_PORT: u16 = 9093;
@@ -203,9 +205,10 @@ impl World {
         let (is_broker, is_controller, ip) = (machine.is_broker, machine.is_controller, machine.ip);
         simulation::start(machine.node, async move {
             let controller = if is_controller {
+                let bind = format!("{ip}:{CONTROLLER_PORT}");
                 let config = ControllerConfig {
-                    bind: format!("{ip}:{CONTROLLER_PORT}"),
-                    ..ControllerConfig::new(BrokerId(id), cluster_id(), controllers, properties)
+                    inter_broker_listener: INTER_BROKER.into(),
+                    ..ControllerConfig::new(BrokerId(id), cluster_id(), bind, controllers, properties)
                 };
                 match Controller::start(config, metadata_disk).await {
                     Ok(controller) => Some(controller),
@@ -431,15 +434,15 @@ impl World {
         let listener = |name: &str, port: u16| ListenerConfig {
             name: name.into(),
             bind: format!("{ip}:{port}"),
-            advertised_host: Some(ip.to_string()),
-            advertised_port: Some(port),
+            advertised_host: ip.to_string(),
+            advertised_port: port,
         };
         BrokerConfig {
             node_id: BrokerId(id),
             cluster_id: cluster_id(),
             rack: None,
             client_listener: listener("PLAINTEXT", CLIENT_PORT),
-            inter_broker_listener: listener("REPLICATION", INTER_BROKER_PORT),
+            inter_broker_listener: listener(INTER_BROKER, INTER_BROKER_PORT),
             controllers: self.controllers(),
             properties: Arc::clone(&self.properties),
         }
@@ -467,6 +470,8 @@ fn properties(cluster: &Cluster) -> Properties {
     ];
     let mut properties = Properties::new();
     let given = cluster.properties.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    own.into_iter().chain(given).for_each(|(name, value)| properties.set(name, value, "scenario"));
+    for (name, value) in own.into_iter().chain(given) {
+        properties.set(name, value, Origin::File).expect("the scenario was checked");
+    }
     properties
 }

@@ -6,14 +6,17 @@ use crate::{
     output::{self, Failure, Format},
 };
 use clap::Subcommand;
-use client::admin::Admin;
+use client::{
+    admin::Admin,
+    cluster::{Cluster, ClusterOptions},
+};
 use runtime::task::block_on_real;
 use std::{path::PathBuf, process::ExitCode};
 
 /// Starts, breaks and stops real nodes on this machine
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  gregor cluster start -n 3\n  gregor cluster kill 1")]
-pub struct Cluster {
+pub struct LocalNodes {
     /// Where the nodes keep their data
     #[arg(long, default_value = "gregor-data/cluster", global = true)]
     dir: PathBuf,
@@ -58,7 +61,7 @@ enum Command {
     },
 }
 
-impl Cluster {
+impl LocalNodes {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode, Failure> {
         let dir = self.dir;
@@ -160,7 +163,7 @@ async fn status(cluster: &LocalCluster, format: Format) -> Result<(), Failure> {
         .map(|node| format!("localhost:{}", node.kafka_port))
         .collect();
     if format == Format::Table && !running.is_empty() {
-        let admin = Admin::connect(&running).await?;
+        let admin = Admin::new(Cluster::new(ClusterOptions::new(running)), super::ADMIN_TIMEOUT);
         println!();
         describe_partitions(&admin, &[], format).await?;
     }

@@ -4,7 +4,7 @@ use crate::{
     node::{Node, random_cluster_id},
     output::Failure,
 };
-use metadata::config::Properties;
+use metadata::config::{Origin, Properties};
 use runtime::{disk::Disk, task::block_on_real};
 use std::{path::Path, process::ExitCode};
 use storage::directory::MetaProperties;
@@ -25,7 +25,7 @@ pub fn run() -> Result<ExitCode, Failure> {
         ("log.dirs", DATA),
         ("auto.create.topics.enable", "true"),
     ] {
-        properties.set(key, value, "development defaults");
+        properties.set(key, value, Origin::DevelopmentMode)?;
     }
     let node = Node::new(properties)?;
     block_on_real(async {

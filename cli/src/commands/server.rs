@@ -5,7 +5,7 @@ use crate::{
     output::Failure,
     properties,
 };
-use metadata::config::Properties;
+use metadata::config::{Origin, Properties};
 use runtime::{disk::Disk, task::block_on_real};
 use std::{
     path::{Path, PathBuf},
@@ -30,7 +30,7 @@ impl Server {
         let mut properties = load(&self.config)?;
         for pair in &self.overrides {
             let (key, value) = pair.split_once('=').ok_or_else(|| Failure::usage(format!("'{pair}' is not KEY=VALUE")))?;
-            properties.set(key.trim(), value, "command line");
+            properties.set(key.trim(), value, Origin::CommandLine)?;
         }
         let node = Node::new(properties)?;
         block_on_real(node.serve(|node| {
@@ -54,7 +54,7 @@ pub fn load(path: &Path) -> Result<Properties, Failure> {
     let text = String::from_utf8_lossy(&bytes);
     let mut properties = Properties::new();
     for (key, value) in properties::parse(&text).map_err(|what| Failure::new(format!("{place}: {what}")))? {
-        properties.set(&key, &value, &place);
+        properties.set(&key, &value, Origin::File)?;
     }
     Ok(properties)
 }

@@ -7,17 +7,19 @@ use client::{
     cluster::Cluster,
     consumer::{Consumer, ConsumerOptions},
 };
-use protocol::ids::{Offset, PartitionIndex};
+use protocol::ids::PartitionIndex;
 use runtime::{sync::Shutdown, time};
 use std::time::Duration;
 
 pub(super) async fn run(cluster: Cluster, workload: &Workload, partitions: i32, reader: u32, stopping: Shutdown) {
     let consumer = Consumer::new(cluster, ConsumerOptions::default());
     let all = (0..partitions).map(|partition| PartitionName::new(&workload.topic, PartitionIndex(partition)));
-    consumer.assign(all.map(|partition| (partition, Offset::ZERO)));
+    let all: Vec<PartitionName> = all.collect();
+    consumer.assign(all.iter().cloned());
+    all.iter().for_each(|partition| drop(consumer.seek_to_beginning(partition)));
     while !stopping.is_requested() {
         match consumer.poll(Duration::from_millis(500)).await {
-            Ok(records) => records.iter().for_each(|record| polled(&record.partition, record.offset, record.value.as_deref(), reader)),
+            Ok(records) => records.iter().for_each(|record| polled(record, reader)),
             // Whatever it is, the next poll tries again; a truncation is what the checkers look for in what was read.
             Err(_) => time::sleep(Duration::from_millis(200)).await,
         }

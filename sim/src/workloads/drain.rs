@@ -27,14 +27,16 @@ pub(super) async fn run(cluster: Cluster, partitions: Vec<PartitionName>) -> Res
         ends.insert(partition.clone(), metadata.offset.ok_or_else(|| format!("{partition} told no offset"))?);
     }
     let consumer = Consumer::new(cluster, ConsumerOptions::default());
-    consumer.assign(partitions.iter().map(|partition| (partition.clone(), Offset::ZERO)));
+    consumer.assign(partitions.iter().cloned());
+    partitions.iter().for_each(|partition| drop(consumer.seek_to_beginning(partition)));
     while !ends.is_empty() {
         match consumer.poll(Duration::from_millis(500)).await {
             Ok(records) => {
                 for record in records {
-                    polled(&record.partition, record.offset, record.value.as_deref(), ClientEvent::DRAIN);
-                    if ends.get(&record.partition).is_some_and(|end| *end <= record.offset) {
-                        ends.remove(&record.partition);
+                    polled(&record, ClientEvent::DRAIN);
+                    let partition = PartitionName { topic: record.topic, partition: record.partition };
+                    if ends.get(&partition).is_some_and(|end| *end <= record.offset) {
+                        ends.remove(&partition);
                     }
                 }
             }

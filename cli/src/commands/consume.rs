@@ -1,0 +1,114 @@
+//! `gregor consume`: prints records, from now on or from the beginning.
+
+use super::Bootstrap;
+use crate::output::{Failure, Format};
+use client::{
+    PartitionName,
+    cluster::{Cluster, ClusterOptions},
+    consumer::{Consumer, ConsumerOptions, ConsumerRecord},
+};
+use protocol::ids::PartitionIndex;
+use runtime::task::block_on_real;
+use serde_json::json;
+use std::{
+    io::{BufWriter, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+/// How long a topic may take to be known.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Prints the records of a topic
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  gregor consume orders --from-beginning -n 10\n  gregor consume orders -p 0 -o json")]
+pub struct Consume {
+    #[command(flatten)]
+    bootstrap: Bootstrap,
+    /// The topic
+    topic: String,
+    /// One partition only
+    #[arg(long, short)]
+    partition: Option<i32>,
+    /// Begins with the first record instead of the next one
+    #[arg(long)]
+    from_beginning: bool,
+    /// Ends after so many records
+    #[arg(long, short = 'n', value_name = "COUNT")]
+    max_records: Option<u64>,
+    /// Ends where the topic ends now
+    #[arg(long, short)]
+    exit: bool,
+    /// Prints keys too, with this after each
+    #[arg(long, short = 'K', value_name = "TEXT")]
+    key_separator: Option<String>,
+    /// `table` prints values, `json` an object for each record
+    #[arg(long, short, value_enum, default_value = "table")]
+    output: Format,
+}
+
+impl Consume {
+    /// Runs the command.
+    pub fn run(self) -> Result<ExitCode, Failure> {
+        block_on_real(self.consume())?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn consume(self) -> Result<(), Failure> {
+        let cluster = Cluster::new(ClusterOptions::new(self.bootstrap.servers()));
+        let topic = cluster.topic(&self.topic, METADATA_TIMEOUT).await?;
+        let partitions: Vec<PartitionName> = match self.partition {
+            Some(partition) => vec![PartitionName::new(&self.topic, PartitionIndex(partition))],
+            None => (0..topic.partitions.len() as i32).map(|index| PartitionName::new(&self.topic, PartitionIndex(index))).collect(),
+        };
+        let consumer = Consumer::new(cluster, ConsumerOptions::default());
+        let (begin, mut ends) = (consumer.beginning_offsets(&partitions, METADATA_TIMEOUT).await?, consumer.end_offsets(&partitions, METADATA_TIMEOUT).await?);
+        let from = if self.from_beginning { &begin } else { &ends };
+        consumer.assign(partitions.iter().cloned());
+        from.iter().for_each(|(partition, offset)| drop(consumer.seek(partition, *offset)));
+        ends.retain(|partition, end| from.get(partition).is_some_and(|from| from < end));
+        let (mut left, mut out) = (self.max_records.unwrap_or(u64::MAX), BufWriter::new(std::io::stdout().lock()));
+        while left > 0 && !(self.exit && ends.is_empty()) {
+            for record in consumer.poll(Duration::from_millis(500)).await? {
+                self.print(&record, &mut out)?;
+                let partition = PartitionName { topic: record.topic, partition: record.partition };
+                if ends.get(&partition).is_some_and(|end| record.offset.plus(1) >= *end) {
+                    ends.remove(&partition);
+                }
+                left -= 1;
+                if left == 0 {
+                    break;
+                }
+            }
+            out.flush()?;
+        }
+        Ok(())
+    }
+
+    fn print(&self, record: &ConsumerRecord, out: &mut impl Write) -> std::io::Result<()> {
+        let text = |bytes: &bytes::Bytes| String::from_utf8_lossy(bytes).into_owned();
+        if self.output == Format::Json {
+            let headers: serde_json::Map<String, serde_json::Value> = record
+                .headers
+                .iter()
+                .map(|header| (header.key.to_string(), header.value.as_ref().map(text).into()))
+                .collect();
+            let object = json!({
+                "topic": &*record.topic,
+                "partition": record.partition.0,
+                "offset": record.offset.0,
+                "timestamp": record.timestamp.0,
+                "key": record.key.as_ref().map(text),
+                "value": record.value.as_ref().map(text),
+                "headers": headers,
+            });
+            return writeln!(out, "{object}");
+        }
+        if let Some(separator) = &self.key_separator {
+            out.write_all(record.key.as_deref().unwrap_or_default())?;
+            out.write_all(separator.as_bytes())?;
+        }
+        out.write_all(record.value.as_deref().unwrap_or_default())?;
+        out.write_all(b"\n")
+    }
+}
