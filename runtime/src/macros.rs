@@ -23,12 +23,8 @@ macro_rules! __site {
     ($kind:ident, $name:expr) => {{
         #[$crate::__private::linkme::distributed_slice($crate::observe::SITES)]
         #[linkme(crate = $crate::__private::linkme)]
-        static SITE: $crate::observe::Site = $crate::observe::Site {
-            kind: $crate::observe::SiteKind::$kind,
-            name: $name,
-            file: file!(),
-            line: line!(),
-        };
+        static SITE: $crate::observe::Site =
+            $crate::observe::Site { kind: $crate::observe::SiteKind::$kind, name: $name, file: file!(), line: line!() };
         &SITE
     }};
 }

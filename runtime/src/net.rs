@@ -108,14 +108,14 @@ impl Listener {
     /// When this process cannot take one more (too many open files): a caller waits a little and tries again.
     pub async fn accept(&self) -> io::Result<(Stream, SocketAddr)> {
         either!(&self.0, Listening,
-            listener => {
-                let (read, write, from) = listener.accept().await?;
-                Ok((Stream { read: ReadHalf(Reading::Real(read)), write: WriteHalf(Writing::Real(write)) }, from))
-            },
-            listener => {
-                let (read, write, from) = listener.accept().await?;
-                Ok((Stream::simulated(read, write), from))
-            })
+        listener => {
+            let (read, write, from) = listener.accept().await?;
+            Ok((Stream { read: ReadHalf(Reading::Real(read)), write: WriteHalf(Writing::Real(write)) }, from))
+        },
+        listener => {
+            let (read, write, from) = listener.accept().await?;
+            Ok((Stream::simulated(read, write), from))
+        })
     }
 }
 
@@ -229,7 +229,7 @@ impl WriteHalf {
     /// # Errors
     /// When the connection is gone already.
     pub async fn shutdown(&mut self) -> io::Result<()> {
-        either!(&mut self.0, Writing, half => half.shutdown().await, half => half.shutdown())
+        either!(&mut self.0, Writing, half => half.shutdown(), half => half.shutdown())
     }
 }
 

@@ -215,8 +215,12 @@ mod sites {
 
     #[doc(hidden)]
     #[inline]
-    pub fn __mutant(_site: &'static Site, hash: u64) -> bool {
-        simulation::mutant_is(hash)
+    pub fn __mutant(site: &'static Site, hash: u64) -> bool {
+        let switched_on = simulation::mutant_is(hash);
+        if switched_on {
+            simulation::count_reached(site.name);
+        }
+        switched_on
     }
 
     #[doc(hidden)]

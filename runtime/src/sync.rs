@@ -10,6 +10,7 @@ pub mod watch;
 pub use lock::{Guard, Lock};
 pub use shutdown::{Shutdown, ShutdownTrigger, shutdown};
 pub use tokio::sync::{
-    AcquireError, Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard, Notify, OnceCell, OwnedMutexGuard as OwnedAsyncMutexGuard,
-    OwnedSemaphorePermit, RwLock as AsyncRwLock, Semaphore, SemaphorePermit, TryAcquireError, broadcast, mpsc, oneshot,
+    AcquireError, Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard, Notify, OnceCell,
+    OwnedMutexGuard as OwnedAsyncMutexGuard, OwnedSemaphorePermit, RwLock as AsyncRwLock, Semaphore, SemaphorePermit,
+    TryAcquireError, broadcast, mpsc, oneshot,
 };

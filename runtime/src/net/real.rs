@@ -3,15 +3,16 @@
 use super::Slice;
 use crate::disk::FileSlice;
 use bytes::{Buf, BytesMut};
-use rustix::net::{SendAncillaryBuffer, SendFlags};
+use rustix::net::{SendAncillaryBuffer, SendFlags, Shutdown};
 use std::{
     collections::VecDeque,
     io::{self, IoSlice},
     net::SocketAddr,
+    sync::Arc,
 };
 use tokio::{
-    io::{AsyncWriteExt, Interest},
-    net::{TcpListener, TcpStream, tcp},
+    io::Interest,
+    net::{TcpListener, TcpStream},
 };
 
 /// How many pieces one system call takes.
@@ -27,13 +28,14 @@ pub(super) struct Listener {
     address: SocketAddr,
 }
 
-pub(super) struct ReadHalf(tcp::OwnedReadHalf);
-pub(super) struct WriteHalf(tcp::OwnedWriteHalf);
+/// The socket is closed when both halves are gone; until then the end of one says nothing about the other.
+pub(super) struct ReadHalf(Arc<TcpStream>);
+pub(super) struct WriteHalf(Arc<TcpStream>);
 
 fn split(stream: TcpStream) -> io::Result<(ReadHalf, WriteHalf)> {
     stream.set_nodelay(true)?;
-    let (read, write) = stream.into_split();
-    Ok((ReadHalf(read), WriteHalf(write)))
+    let stream = Arc::new(stream);
+    Ok((ReadHalf(stream.clone()), WriteHalf(stream)))
 }
 
 pub(super) async fn connect(address: &str) -> io::Result<(ReadHalf, WriteHalf)> {
@@ -97,6 +99,8 @@ impl WriteHalf {
         for slice in body {
             match slice {
                 Slice::Bytes(bytes) => memory.push_back(bytes),
+                // Nothing would follow what is held back for it.
+                Slice::File(slice) if slice.length == 0 => {}
                 Slice::File(slice) => {
                     self.send_memory(&mut memory, true).await?;
                     self.send_file(slice).await?;
@@ -173,7 +177,7 @@ impl WriteHalf {
 
     /// Calls `attempt` each time the socket can take something, until it does.
     async fn when_writable(&self, mut attempt: impl FnMut(&TcpStream) -> io::Result<usize>) -> io::Result<usize> {
-        let socket: &TcpStream = self.0.as_ref();
+        let socket: &TcpStream = &self.0;
         loop {
             socket.writable().await?;
             match socket.try_io(Interest::WRITABLE, || attempt(socket)) {
@@ -183,13 +187,22 @@ impl WriteHalf {
         }
     }
 
-    pub(super) async fn shutdown(&mut self) -> io::Result<()> {
-        self.0.shutdown().await
+    pub(super) fn shutdown(&mut self) -> io::Result<()> {
+        Ok(rustix::net::shutdown(&*self.0, Shutdown::Write)?)
     }
 
-    #[cfg_attr(not(madsim), allow(dead_code))]
     pub(super) fn peer_address(&self) -> io::Result<SocketAddr> {
         self.0.peer_addr()
+    }
+}
+
+impl Drop for WriteHalf {
+    fn drop(&mut self) {
+        // With the reading half gone the socket is closed as a whole: by a reset if bytes were left unread.
+        if Arc::strong_count(&self.0) > 1 {
+            // It fails only on a connection that is gone already.
+            let _ = self.shutdown();
+        }
     }
 }
 

@@ -69,7 +69,8 @@ pub fn buggify(name: &'static str) -> bool {
     let enabled = try_world(|world| (world.buggify, world.seed)).filter(|(enabled, _)| *enabled);
     let (Some(here), Some((_, seed))) = (super::here(), enabled) else { return false };
     let active = prf(seed, &[SITE, name_hash(name)]).is_multiple_of(4);
-    let taken = active && draw("buggify", name_hash(name), u64::from(here.node.0) << 32 | u64::from(here.life)) % 4 == 0;
+    let who = u64::from(here.node.0) << 32 | u64::from(here.life);
+    let taken = active && draw("buggify", name_hash(name), who).is_multiple_of(4);
     if taken {
         count_reached(name);
     }

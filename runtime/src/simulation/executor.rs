@@ -20,6 +20,7 @@ use std::{
     collections::{BTreeMap, BinaryHeap},
     fmt,
     future::Future,
+    mem::ManuallyDrop,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, atomic::Ordering},
     task::{Context, Poll, Wake, Waker},
@@ -156,15 +157,18 @@ impl Executor {
 
     /// Takes the tasks of one life out of the table.
     pub(super) fn take_life(&mut self, here: Here) -> Vec<(Here, TaskFuture)> {
-        let ids = self.slots.iter().enumerate().filter(|(_, slot)| slot.task.as_ref().is_some_and(|task| task.here == here));
+        let ids =
+            self.slots.iter().enumerate().filter(|(_, slot)| slot.task.as_ref().is_some_and(|task| task.here == here));
         let ids: Vec<TaskId> =
             ids.map(|(index, slot)| TaskId { index: index as u32, generation: slot.generation }).collect();
         let tasks = ids.into_iter().filter_map(|id| self.remove(id));
         tasks.filter_map(|task| task.body.map(|(future, _)| (task.here, future))).collect()
     }
 
-    pub(super) fn bury(&mut self, futures: Vec<(Here, TaskFuture)>) {
-        self.graveyard.extend(futures);
+    /// Keeps the futures of a life that was crashed.
+    pub(super) fn bury_life(&mut self, here: Here) {
+        let mut dead = self.take_life(here);
+        self.graveyard.append(&mut dead);
     }
 }
 
@@ -221,7 +225,14 @@ impl World {
     }
 
     /// Starts a task. `key` is unique among all tasks of the run.
-    pub(super) fn start_task(&self, here: Here, role: Role, key: u64, name: &'static str, future: TaskFuture) -> TaskId {
+    pub(super) fn start_task(
+        &self,
+        here: Here,
+        role: Role,
+        key: u64,
+        name: &'static str,
+        future: TaskFuture,
+    ) -> TaskId {
         let mut executor = self.executor.borrow_mut();
         let (wakes, draws, scheduled, cancelled) = (0, 0, false, false);
         let id = executor.insert(Task { here, role, name, key, wakes, draws, scheduled, cancelled, body: None });
@@ -265,15 +276,16 @@ impl World {
 
     fn poll(&self, id: TaskId) {
         let Some(here) = self.executor.borrow_mut().task(id).map(|task| task.here) else { return };
-        match nodes::may_run(self, here.node, id) {
+        match nodes::may_run(self, here, id) {
             MayRun::Now => {}
             MayRun::At(time) => return self.schedule_again(id, time),
             MayRun::WhenResumed => return,
+            MayRun::Never => return self.bury(id),
         }
         let mut executor = self.executor.borrow_mut();
         let task = executor.task(id).expect("still there: nothing ran since");
         task.scheduled = false;
-        let (mut future, waker) = task.body.take().expect("a task is not polled inside its own poll");
+        let (future, waker) = task.body.take().expect("a task is not polled inside its own poll");
         let (role, cancelled) = (task.role, task.cancelled);
         self.current.set(Current { task: task.key, draws: task.draws });
         drop(executor);
@@ -281,7 +293,10 @@ impl World {
         self.follow_system_clock();
 
         let entered = enter(here);
+        // Should it panic it is leaked: a destructor that panics, too, would end the process without a report.
+        let mut future = ManuallyDrop::new(future);
         let done = cancelled || future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
+        let future = ManuallyDrop::into_inner(future);
         if !done {
             drop(entered);
             let mut executor = self.executor.borrow_mut();
@@ -291,19 +306,30 @@ impl World {
                     task.body = Some((future, waker));
                 }
                 // Its node crashed inside this poll.
-                None => executor.bury(vec![(here, future)]),
+                None => executor.graveyard.push((here, future)),
             }
             return;
         }
-        if self.executor.borrow_mut().remove(id).is_none() {
-            return self.executor.borrow_mut().bury(vec![(here, future)]);
+        let mut executor = self.executor.borrow_mut();
+        if executor.remove(id).is_none() {
+            executor.graveyard.push((here, future));
+            return;
         }
+        drop(executor);
         drop(future);
         drop(entered);
         match role {
             Role::Plain => {}
             Role::Program => nodes::exit(self, here),
             Role::Scenario => self.executor.borrow_mut().scenario_done = true,
+        }
+    }
+
+    /// A task of a dead life, spawned when it was dead already.
+    fn bury(&self, id: TaskId) {
+        let mut executor = self.executor.borrow_mut();
+        if let Some(Task { here, body: Some((future, _)), .. }) = executor.remove(id) {
+            executor.graveyard.push((here, future));
         }
     }
 
@@ -333,7 +359,7 @@ fn lock<T>(shared: &Shared<T>) -> MutexGuard<'_, Join<T>> {
 }
 
 /// The right to await a simulated task; [`crate::task::JoinHandle`] wraps it.
-pub struct JoinHandle<T> {
+pub(crate) struct JoinHandle<T> {
     id: TaskId,
     shared: Shared<T>,
 }

@@ -9,8 +9,9 @@ mod connection;
 mod link;
 mod socket;
 
+pub(super) use self::connection::Effects;
 use self::{
-    connection::{Connection, Effects},
+    connection::{Act, Connection},
     link::Links,
 };
 use super::{
@@ -66,9 +67,15 @@ impl Network {
         self.connections.get_mut(id as usize)?.as_deref_mut()
     }
 
-    /// A connection, and the links that it runs over.
-    fn with_links(&mut self, id: u64) -> Option<(&mut Connection, &mut Links)> {
-        Some((self.connections.get_mut(id as usize)?.as_deref_mut()?, &mut self.links))
+    /// A connection, and what is needed to act on it.
+    fn act<'a>(
+        &'a mut self,
+        world: &'a World,
+        id: u64,
+        effects: &'a mut Effects,
+    ) -> Option<(&'a mut Connection, Act<'a>)> {
+        let connection = self.connections.get_mut(id as usize)?.as_deref_mut()?;
+        Some((connection, Act { world, links: &mut self.links, id, effects }))
     }
 
     /// The connections that send from one node to another, and the sending end of each.
@@ -105,11 +112,35 @@ impl Network {
 
 /// Acts on the network, and afterwards wakes and tells whom the action names.
 fn with_net<T>(world: &World, act: impl FnOnce(&mut Network, &mut Effects) -> T) -> T {
-    let mut effects = Effects::default();
+    let mut effects = world.effects.take();
     let result = act(&mut world.net.borrow_mut(), &mut effects);
-    effects.events.iter().for_each(|(node, event)| world.record_network(*node, event));
-    effects.wake.into_iter().for_each(Waker::wake);
+    effects.events.drain(..).for_each(|(node, event)| world.record_network(node, &event));
+    effects.wake.drain(..).for_each(Waker::wake);
+    // Its room is used again by the next action.
+    world.effects.set(effects);
     result
+}
+
+/// Acts on a connection, unless it is forgotten already.
+fn act_on(world: &World, id: u64, action: impl FnOnce(&mut Connection, &mut Act<'_>)) {
+    with_net(world, |net, effects| {
+        if let Some((connection, mut act)) = net.act(world, id, effects) {
+            action(connection, &mut act);
+            net.remove_if_unheld(id);
+        }
+    });
+}
+
+/// Acts on the listed ends of connections, one after another.
+fn act_on_all(
+    world: &World,
+    list: impl FnOnce(&Network) -> Vec<(u64, usize)>,
+    mut action: impl FnMut(&mut Connection, &mut Act<'_>, usize),
+) {
+    let ends = list(&world.net.borrow());
+    for (id, end) in ends {
+        act_on(world, id, |connection, act| action(connection, act, end));
+    }
 }
 
 // ---------------------------------------------------------------- what a scenario may do
@@ -142,15 +173,16 @@ pub fn clog(from: NodeId, to: NodeId) {
 
 fn hold(from: NodeId, to: NodeId, state: link::State) {
     world(|world| {
-        with_net(world, |net, _| {
-            net.links.get(from, to).state = state;
-            for (id, end) in net.sending(from, to) {
-                let connection = net.connection(id).expect("listed above");
+        world.net.borrow_mut().links.get(from, to).state = state;
+        act_on_all(
+            world,
+            |net| net.sending(from, to),
+            |connection, act, end| {
                 if draw("net.cut", connection.key(), end as u64).is_multiple_of(2) {
-                    connection.hold_undelivered(world, id, end);
+                    connection.hold_undelivered(act, end);
                 }
-            }
-        });
+            },
+        );
     });
 }
 
@@ -180,29 +212,31 @@ pub fn heal_all() {
 
 /// Sends what was held back, and delivers the acknowledgements that were.
 fn release(world: &World, from: NodeId, to: NodeId, patience: u64) {
-    with_net(world, |net, effects| {
-        if net.links.get(from, to).state != link::State::Open {
-            return;
-        }
-        for (id, end) in net.sending(from, to) {
-            let (connection, links) = net.with_links(id).expect("listed above");
+    if world.net.borrow_mut().links.get(from, to).state != link::State::Open {
+        return;
+    }
+    act_on_all(
+        world,
+        |net| net.sending(from, to),
+        |connection, act, end| {
             let wait = if patience == 0 { 0 } else { draw("net.heal", connection.key(), end as u64) % patience };
-            connection.release(world, links, id, end, wait, effects);
-        }
-    });
+            connection.release(act, end, wait);
+        },
+    );
 }
 
 /// Breaks off every connection between two nodes, as a middlebox that forgot them does: both ends see a reset.
 pub fn reset_connections(a: NodeId, b: NodeId) {
     count_fault("reset-connections");
     world(|world| {
-        with_net(world, |net, effects| {
-            for (id, end) in net.sending(a, b) {
-                let connection = net.connection(id).expect("listed above");
-                connection.reset_now(id, end, effects);
-                connection.reset_now(id, 1 - end, effects);
-            }
-        });
+        act_on_all(
+            world,
+            |net| net.sending(a, b),
+            |connection, act, end| {
+                connection.reset_now(act, end);
+                connection.reset_now(act, 1 - end);
+            },
+        );
     });
 }
 
@@ -216,36 +250,25 @@ pub fn connection_count(node: NodeId) -> usize {
 impl World {
     /// A node's process or machine is gone.
     pub(super) fn crash_network(&self, node: NodeId, kind: Crash) {
-        with_net(self, |net, effects| {
-            net.listening.retain(|_, listening| listening.here.node != node);
-            for (id, end) in net.ends_of(node) {
-                let Some((connection, links)) = net.with_links(id) else { continue };
-                match kind {
-                    Crash::Process => connection.close(self, links, id, end, effects),
-                    Crash::Power => connection.vanish(self, id, end, effects),
-                }
-                net.remove_if_unheld(id);
-            }
-        });
+        self.net.borrow_mut().listening.retain(|_, listening| listening.here.node != node);
+        act_on_all(
+            self,
+            |net| net.ends_of(node),
+            |connection, act, end| match kind {
+                Crash::Process => connection.close(act, end),
+                Crash::Power => connection.vanish(act, end),
+            },
+        );
     }
 
     /// A machine that is back resets the connections that it forgot, when their peers send again.
     pub(super) fn boot_network(&self, node: NodeId) {
-        with_net(self, |net, effects| {
-            for (id, end) in net.ends_of(node) {
-                let (connection, links) = net.with_links(id).expect("indexed connections exist");
-                connection.boot(self, links, id, end, effects);
-            }
-        });
+        act_on_all(self, |net| net.ends_of(node), |connection, act, end| connection.boot(act, end));
     }
 
     /// Something may have arrived at an end.
     pub(super) fn deliver(&self, id: u64, end: usize) {
-        with_net(self, |net, effects| {
-            if let Some((connection, links)) = net.with_links(id) {
-                connection.deliver(self, links, id, end, effects);
-            }
-        });
+        act_on(self, id, |connection, act| connection.deliver(act, end));
     }
 
     /// The last step of a handshake arrives: the connection waits to be accepted.
@@ -255,16 +278,15 @@ impl World {
             if !connection.is_open(1) {
                 return;
             }
-            let address = connection.address(1);
-            let here = connection.here(1);
+            let (address, here) = (connection.address(1), connection.here(1));
             match net.listening.get_mut(&address).filter(|listening| listening.here == here) {
                 Some(listening) => {
                     listening.waiting.push_back(id);
                     effects.wake.extend(listening.waker.take());
                 }
                 None => {
-                    let (connection, links) = net.with_links(id).expect("found above");
-                    connection.close(self, links, id, 1, effects);
+                    let (connection, mut act) = net.act(self, id, effects).expect("found above");
+                    connection.refuse(&mut act);
                     net.remove_if_unheld(id);
                 }
             }
@@ -273,11 +295,7 @@ impl World {
 
     /// The kernel at `end` has sent in vain for as long as it does.
     pub(super) fn give_up(&self, id: u64, end: usize) {
-        with_net(self, |net, effects| {
-            if let Some(connection) = net.connection(id) {
-                connection.give_up(self, id, end, effects);
-            }
-        });
+        act_on(self, id, |connection, act| connection.give_up(act, end));
     }
 }
 
@@ -286,12 +304,5 @@ fn drop_half(here: Here, id: u64, end: usize, half: connection::Half) {
     if !super::is_alive(here) {
         return; // the kernel closed it already, or never will
     }
-    try_world(|world| {
-        with_net(world, |net, effects| {
-            if let Some((connection, links)) = net.with_links(id) {
-                connection.drop_half(world, links, id, end, half, effects);
-                net.remove_if_unheld(id);
-            }
-        });
-    });
+    try_world(|world| act_on(world, id, |connection, act| connection.drop_half(act, end, half)));
 }

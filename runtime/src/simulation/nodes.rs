@@ -41,6 +41,8 @@ pub(super) enum MayRun {
     Now,
     At(u64),
     WhenResumed,
+    /// Its life is over.
+    Never,
 }
 
 fn node(world: &World, id: NodeId) -> RefMut<'_, Node> {
@@ -128,9 +130,7 @@ pub fn crash(node_id: NodeId, kind: Crash) {
     world(|world| {
         let here = end_life(world, node_id, kind);
         world.crash_network(node_id, kind);
-        let mut executor = world.executor.borrow_mut();
-        let dead = executor.take_life(here);
-        executor.bury(dead);
+        world.executor.borrow_mut().bury_life(here);
     });
 }
 
@@ -245,9 +245,11 @@ pub(super) fn slowness(world: &World, node_id: NodeId) -> u64 {
     world.nodes.borrow()[node_id.0 as usize].slowness
 }
 
-pub(super) fn may_run(world: &World, node_id: NodeId, task: TaskId) -> MayRun {
-    let mut node = node(world, node_id);
-    if node.paused {
+pub(super) fn may_run(world: &World, here: Here, task: TaskId) -> MayRun {
+    let mut node = node(world, here.node);
+    if !node.running || node.life != here.life {
+        MayRun::Never
+    } else if node.paused {
         node.waiting.push(task);
         MayRun::WhenResumed
     } else if node.stalled_until > world.now.get() {

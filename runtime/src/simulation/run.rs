@@ -5,7 +5,7 @@ use super::{
     chance::set_mutant,
     executor::{Role, TaskFuture},
     nodes,
-    world::{Pulse, World, enter, here, set_world},
+    world::{Pulse, World, enter, here, set_world, try_world},
 };
 use std::{
     any::{Any, type_name},
@@ -294,7 +294,7 @@ fn install_panic_hook() {
         let before = std::panic::take_hook();
         let print = std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0");
         std::panic::set_hook(Box::new(move |info| {
-            let in_world = here().is_some();
+            let in_world = try_world(|_| ()).is_some();
             if in_world {
                 let location = info.location().map(ToString::to_string).unwrap_or_default();
                 LAST_PANIC.set(Some((here(), location)));
@@ -309,11 +309,13 @@ fn install_panic_hook() {
 fn panicked(world: &World, panic: &(dyn Any + Send)) -> Failure {
     let (whose, location) = LAST_PANIC.take().unwrap_or_default();
     let nodes = world.nodes.borrow();
-    let node = whose.and_then(|here| nodes.get(here.node.0 as usize)).map_or("simulation", |node| &node.name).to_owned();
+    let node =
+        whose.and_then(|here| nodes.get(here.node.0 as usize)).map_or("simulation", |node| &node.name).to_owned();
     Failure::Panicked { node, message: text_of(panic), location, at: world.now.get() }
 }
 
 fn text_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
-    text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_else(|| "a panic without text".into())
+    text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
+        .unwrap_or_else(|| "a panic without text".into())
 }

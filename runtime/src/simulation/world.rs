@@ -1,6 +1,11 @@
 //! The world of one thread: what it is made of, and how code finds it.
 
-use super::{executor::Executor, net::Network, nodes::Node, trace::Trace};
+use super::{
+    executor::Executor,
+    net::{Effects, Network},
+    nodes::Node,
+    trace::Trace,
+};
 use crate::observe::{Envelope, Event, NodeId};
 use std::{
     cell::{Cell, RefCell},
@@ -64,6 +69,8 @@ pub(super) struct World {
     pub(super) nodes: RefCell<Vec<Node>>,
     pub(super) executor: RefCell<Executor>,
     pub(super) net: RefCell<Network>,
+    /// Room for what an action on the network entails.
+    pub(super) effects: Cell<Effects>,
     pub(super) ordinals: RefCell<BTreeMap<(u64, u64, u64), u64>>,
     pub(super) trace: RefCell<Trace>,
     pub(super) subscribers: RefCell<Vec<Subscriber>>,
@@ -96,6 +103,7 @@ impl World {
             nodes: RefCell::default(),
             executor: RefCell::default(),
             net: RefCell::default(),
+            effects: Cell::default(),
             ordinals: RefCell::default(),
             trace: RefCell::new(Trace::new(keep)),
             subscribers: RefCell::default(),
@@ -125,7 +133,10 @@ pub(super) fn world<T>(f: impl FnOnce(&World) -> T) -> T {
 /// The world of this thread, if there is one: for destructors and wakers, which may outlive it.
 #[inline]
 pub(super) fn try_world<T>(f: impl FnOnce(&World) -> T) -> Option<T> {
-    WORLD.try_with(|world| world.try_borrow().ok().and_then(|world| world.as_ref().map(|world| f(world)))).ok().flatten()
+    WORLD
+        .try_with(|world| world.try_borrow().ok().and_then(|world| world.as_ref().map(|world| f(world))))
+        .ok()
+        .flatten()
 }
 
 /// Whose code is running. `None` is the real world.

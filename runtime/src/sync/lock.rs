@@ -80,7 +80,10 @@ impl<T> Lock<T> {
 fn check_order(rank: u8, wanted_at: &Location<'_>) {
     let highest = HELD.with_borrow(|held| held.iter().max_by_key(|(held, _)| *held).copied());
     if let Some((held, taken_at)) = highest {
-        assert!(held < rank, "a lock of rank {rank} is wanted at {wanted_at} while one of rank {held} is held since {taken_at}");
+        assert!(
+            held < rank,
+            "a lock of rank {rank} is wanted at {wanted_at} while one of rank {held} is held since {taken_at}"
+        );
     }
 }
 

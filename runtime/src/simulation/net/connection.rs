@@ -1,6 +1,8 @@
 //! One TCP connection: two ends, and the bytes on their way to each.
 
-use super::{GIVE_UP_NS, LATE_BYTES_NS, SECOND, link::Links};
+mod closing;
+
+use super::{GIVE_UP_NS, link::Links};
 use crate::{
     observe::{NodeId, fold, name_hash},
     simulation::{
@@ -27,9 +29,17 @@ pub(super) const HELD: u64 = u64::MAX;
 
 /// What an action on the network entails once the network is no longer borrowed.
 #[derive(Default)]
-pub(super) struct Effects {
+pub(in crate::simulation) struct Effects {
     pub(super) wake: Vec<Waker>,
     pub(super) events: Vec<(NodeId, NetworkEvent)>,
+}
+
+/// An action on one connection: where it happens, and what it entails.
+pub(super) struct Act<'a> {
+    pub(super) world: &'a World,
+    pub(super) links: &'a mut Links,
+    pub(super) id: u64,
+    pub(super) effects: &'a mut Effects,
 }
 
 /// One of the two directions that a process holds of its end.
@@ -140,8 +150,12 @@ impl Connection {
         self.ends[end].held() && self.ends[end].broken.is_none()
     }
 
-    fn event(&self, kind: NetworkKind, to: usize, connection: u64, bytes: usize, digest: u64) -> NetworkEvent {
-        NetworkEvent { kind, from: self.node(1 - to), to: self.node(to), connection, bytes: bytes as u64, digest }
+    /// Notes for the trace what happened at an end to bytes that travel towards `to`.
+    fn tell(&self, act: &mut Act<'_>, at: usize, kind: NetworkKind, to: usize, bytes: usize, digest: u64) {
+        let (from, to, connection) = (self.node(1 - to), self.node(to), act.id);
+        act.effects
+            .events
+            .push((self.node(at), NetworkEvent { kind, from, to, connection, bytes: bytes as u64, digest }));
     }
 
     // ------------------------------------------------------------ sending
@@ -149,13 +163,10 @@ impl Connection {
     /// Sends as much of `pieces` as the window has room for; ready when all of it is sent.
     pub(super) fn write(
         &mut self,
-        world: &World,
-        links: &mut Links,
-        id: u64,
+        act: &mut Act<'_>,
         from: usize,
         pieces: &mut VecDeque<Bytes>,
         waker: &Waker,
-        effects: &mut Effects,
     ) -> Poll<io::Result<()>> {
         let to = 1 - from;
         loop {
@@ -179,38 +190,26 @@ impl Connection {
                 self.ends[from].writer = Some(waker.clone());
                 return Poll::Pending;
             }
-            self.send_packet(world, links, id, to, pieces, room, effects);
+            self.send_packet(act, to, pieces, room);
         }
     }
 
-    fn send_packet(
-        &mut self,
-        world: &World,
-        links: &mut Links,
-        id: u64,
-        to: usize,
-        pieces: &mut VecDeque<Bytes>,
-        room: usize,
-        effects: &mut Effects,
-    ) {
+    fn send_packet(&mut self, act: &mut Act<'_>, to: usize, pieces: &mut VecDeque<Bytes>, room: usize) {
         const SPLIT: u64 = name_hash("net.split");
         let key = self.next_packet_key(to);
         let all = pieces.iter().map(Bytes::len).sum::<usize>();
         let mut size = all.min(room).min(PACKET);
         // Now and then a packet ends anywhere: a reader may not count on frames arriving whole.
-        let split = prf(world.seed, &[SPLIT, key]);
+        let split = prf(act.world.seed, &[SPLIT, key]);
         if split.is_multiple_of(16) {
             size = between(split, 1, size as u64) as usize;
         }
-        let at = self.arrival(world, links, to, size, key);
+        let at = self.arrival(act, to, size, key);
         let (mut left, mut digest) = (size, 0);
         while left > 0 {
             let piece = pieces.front_mut().expect("the packet is no larger than the pieces");
-            let part = if piece.len() <= left {
-                pieces.pop_front().expect("there is a front")
-            } else {
-                piece.split_to(left)
-            };
+            let part =
+                if piece.len() <= left { pieces.pop_front().expect("there is a front") } else { piece.split_to(left) };
             left -= part.len();
             digest = hash_of(digest, &part);
             if !part.is_empty() {
@@ -218,8 +217,8 @@ impl Connection {
             }
         }
         self.flows[to].under_way += size;
-        effects.events.push((self.node(1 - to), self.event(NetworkKind::Sent, to, id, size, digest)));
-        self.under_way(world, id, to, at, effects);
+        self.tell(act, 1 - to, NetworkKind::Sent, to, size, digest);
+        self.under_way(act, to, at);
     }
 
     fn next_packet_key(&mut self, to: usize) -> u64 {
@@ -229,80 +228,80 @@ impl Connection {
     }
 
     /// When a packet sent now arrives: never before an earlier one.
-    fn arrival(&mut self, world: &World, links: &mut Links, to: usize, bytes: usize, key: u64) -> u64 {
-        let at = links.arrival(world, self.node(1 - to), self.node(to), bytes as u64, key).unwrap_or(HELD);
+    fn arrival(&mut self, act: &mut Act<'_>, to: usize, bytes: usize, key: u64) -> u64 {
+        let at = act.links.arrival(act.world, self.node(1 - to), self.node(to), bytes as u64, key).unwrap_or(HELD);
         let flow = &mut self.flows[to];
         flow.last_at = flow.last_at.max(at);
         flow.last_at
     }
 
     /// Sees to the delivery of what was just put on its way, or begins to wait for acknowledgements in vain.
-    fn under_way(&mut self, world: &World, id: u64, to: usize, at: u64, effects: &mut Effects) {
+    fn under_way(&mut self, act: &mut Act<'_>, to: usize, at: u64) {
         if self.ends[to].vanished {
-            self.lose_undelivered(id, to, effects);
-            self.stuck(world, id, to);
+            self.lose_undelivered(act, to);
+            self.stuck(act, to);
         } else if at == HELD {
-            self.stuck(world, id, to);
+            self.stuck(act, to);
         } else {
-            let action = Action::Deliver { connection: id, end: to as u8 };
-            world.executor.borrow_mut().push(at, self.key ^ to as u64, action);
+            let action = Action::Deliver { connection: act.id, end: to as u8 };
+            act.world.executor.borrow_mut().push(at, self.key ^ to as u64, action);
         }
     }
 
     /// Bytes that will never arrive; the sender goes on counting them.
-    fn lose_undelivered(&mut self, id: u64, to: usize, effects: &mut Effects) {
+    fn lose_undelivered(&mut self, act: &mut Act<'_>, to: usize) {
         let flow = &mut self.flows[to];
         flow.segments.truncate(flow.delivered);
         let lost = std::mem::take(&mut flow.under_way);
         flow.unacknowledged += lost;
         if lost > 0 {
-            effects.events.push((self.node(to), self.event(NetworkKind::Dropped, to, id, lost, 0)));
+            self.tell(act, to, NetworkKind::Dropped, to, lost, 0);
         }
     }
 
-    fn stuck(&mut self, world: &World, id: u64, to: usize) {
-        let now = world.now.get();
+    fn stuck(&mut self, act: &mut Act<'_>, to: usize) {
+        let now = act.world.now.get();
         if self.flows[to].stuck_since.is_none() {
             self.flows[to].stuck_since = Some(now);
-            let action = Action::GiveUp { connection: id, end: (1 - to) as u8 };
-            world.executor.borrow_mut().push(now + GIVE_UP_NS, self.key, action);
+            let action = Action::GiveUp { connection: act.id, end: (1 - to) as u8 };
+            act.world.executor.borrow_mut().push(now + GIVE_UP_NS, self.key, action);
         }
     }
 
     /// The kernel at `from` has sent in vain for too long, unless something was acknowledged meanwhile.
-    pub(super) fn give_up(&mut self, world: &World, id: u64, from: usize, effects: &mut Effects) {
+    pub(super) fn give_up(&mut self, act: &mut Act<'_>, from: usize) {
         let to = 1 - from;
-        if self.flows[to].stuck_since.is_none_or(|since| world.now.get() < since + GIVE_UP_NS) {
+        if self.flows[to].stuck_since.is_none_or(|since| act.world.now.get() < since + GIVE_UP_NS) {
             return;
         }
-        self.lose_undelivered(id, to, effects);
+        self.lose_undelivered(act, to);
         self.flows[to].stuck_since = None;
-        effects.events.push((self.node(from), self.event(NetworkKind::GaveUp, to, id, 0, 0)));
-        self.break_off(from, ErrorKind::TimedOut, effects);
+        self.tell(act, from, NetworkKind::GaveUp, to, 0, 0);
+        self.break_off(act, from, ErrorKind::TimedOut);
     }
 
     /// Puts a segment without bytes on its way: an end or a reset.
-    fn send_control(&mut self, world: &World, links: &mut Links, id: u64, to: usize, what: What, effects: &mut Effects) {
+    fn send_control(&mut self, act: &mut Act<'_>, to: usize, what: What) {
         let key = self.next_packet_key(to);
-        let at = self.arrival(world, links, to, 0, key);
+        let at = self.arrival(act, to, 0, key);
         self.flows[to].finished = true;
         self.flows[to].segments.push_back(Segment { at, what });
-        self.under_way(world, id, to, at, effects);
+        self.under_way(act, to, at);
     }
 
     /// Answers a packet for a connection that `to`'s peer does not have (any more).
-    fn send_reset(&mut self, world: &World, links: &mut Links, id: u64, to: usize, effects: &mut Effects) {
+    fn send_reset(&mut self, act: &mut Act<'_>, to: usize) {
         if !self.flows[to].reset_sent && self.ends[to].broken.is_none() {
             self.flows[to].reset_sent = true;
-            self.send_control(world, links, id, to, What::Reset, effects);
+            self.send_control(act, to, What::Reset);
         }
     }
 
     // ------------------------------------------------------------ arriving
 
     /// Delivers to an end everything whose time has come.
-    pub(super) fn deliver(&mut self, world: &World, links: &mut Links, id: u64, to: usize, effects: &mut Effects) {
-        let now = world.now.get();
+    pub(super) fn deliver(&mut self, act: &mut Act<'_>, to: usize) {
+        let now = act.world.now.get();
         let (mut bytes, mut finished, mut reset) = (0, false, false);
         let flow = &mut self.flows[to];
         while let Some(segment) = flow.segments.get(flow.delivered).filter(|segment| segment.at <= now) {
@@ -318,27 +317,27 @@ impl Connection {
             // Nobody is there to read it; a kernel that runs says so.
             self.discard(to);
             if bytes > 0 {
-                effects.events.push((self.node(to), self.event(NetworkKind::Dropped, to, id, bytes, 0)));
-                self.send_reset(world, links, id, 1 - to, effects);
+                self.tell(act, to, NetworkKind::Dropped, to, bytes, 0);
+                self.send_reset(act, 1 - to);
             }
             return;
         }
         self.flows[to].unread += bytes;
         if bytes > 0 {
-            effects.events.push((self.node(to), self.event(NetworkKind::Delivered, to, id, bytes, 0)));
+            self.tell(act, to, NetworkKind::Delivered, to, bytes, 0);
         }
         if finished {
-            effects.events.push((self.node(to), self.event(NetworkKind::Finished, to, id, 0, 0)));
+            self.tell(act, to, NetworkKind::Finished, to, 0, 0);
         }
         if reset {
-            effects.events.push((self.node(to), self.event(NetworkKind::Reset, to, id, 0, 0)));
+            self.tell(act, to, NetworkKind::Reset, to, 0, 0);
             // What arrived before the reset may be read or lost: systems differ.
             if draw("net.reset-loses-unread", self.key, to as u64).is_multiple_of(2) {
                 self.discard(to);
             }
-            self.break_off(to, ErrorKind::ConnectionReset, effects);
+            self.break_off(act, to, ErrorKind::ConnectionReset);
         }
-        effects.wake.extend(self.ends[to].reader.take());
+        act.effects.wake.extend(self.ends[to].reader.take());
     }
 
     /// Throws away what has arrived and is unread.
@@ -348,31 +347,28 @@ impl Connection {
         (flow.delivered, flow.unread) = (0, 0);
     }
 
-    fn break_off(&mut self, end: usize, kind: ErrorKind, effects: &mut Effects) {
+    fn break_off(&mut self, act: &mut Act<'_>, end: usize, kind: ErrorKind) {
         let end = &mut self.ends[end];
         end.broken.get_or_insert(kind);
-        effects.wake.extend(end.reader.take());
-        effects.wake.extend(end.writer.take());
+        act.effects.wake.extend(end.reader.take());
+        act.effects.wake.extend(end.writer.take());
     }
 
     /// Breaks an end off at this instant, from outside.
-    pub(super) fn reset_now(&mut self, id: u64, end: usize, effects: &mut Effects) {
+    pub(super) fn reset_now(&mut self, act: &mut Act<'_>, end: usize) {
         if self.is_open(end) {
-            effects.events.push((self.node(end), self.event(NetworkKind::Reset, end, id, 0, 0)));
-            self.break_off(end, ErrorKind::ConnectionReset, effects);
+            self.tell(act, end, NetworkKind::Reset, end, 0, 0);
+            self.break_off(act, end, ErrorKind::ConnectionReset);
         }
     }
 
     /// Appends what has arrived to the buffer, up to one read's worth.
     pub(super) fn read(
         &mut self,
-        world: &World,
-        links: &mut Links,
-        id: u64,
+        act: &mut Act<'_>,
         end: usize,
         buffer: &mut BytesMut,
         waker: &Waker,
-        effects: &mut Effects,
     ) -> Poll<io::Result<usize>> {
         let flow = &mut self.flows[end];
         let mut count = 0;
@@ -390,7 +386,7 @@ impl Connection {
         }
         if count > 0 {
             flow.unread -= count;
-            self.acknowledge(world, links, id, end, count, effects);
+            self.acknowledge(act, end, count);
             return Poll::Ready(Ok(count));
         }
         if let Some(kind) = self.ends[end].broken {
@@ -404,171 +400,13 @@ impl Connection {
     }
 
     /// The window of the peer opens again, unless the way back is cut.
-    fn acknowledge(&mut self, world: &World, links: &mut Links, id: u64, end: usize, count: usize, effects: &mut Effects) {
+    fn acknowledge(&mut self, act: &mut Act<'_>, end: usize, count: usize) {
         let peer = 1 - end;
-        if links.is_open(self.node(end), self.node(peer)) {
-            effects.wake.extend(self.ends[peer].writer.take());
+        if act.links.is_open(self.node(end), self.node(peer)) {
+            act.effects.wake.extend(self.ends[peer].writer.take());
         } else {
             self.flows[end].unacknowledged += count;
-            self.stuck(world, id, end);
-        }
-    }
-
-    // ------------------------------------------------------------ closing
-
-    /// The process lets go of one direction.
-    pub(super) fn drop_half(
-        &mut self,
-        world: &World,
-        links: &mut Links,
-        id: u64,
-        end: usize,
-        half: Half,
-        effects: &mut Effects,
-    ) {
-        match half {
-            Half::Read => self.ends[end].reads = false,
-            Half::Write => self.ends[end].writes = false,
-        }
-        if !self.ends[end].held() {
-            self.close(world, links, id, end, effects);
-        } else if half == Half::Write {
-            self.finish(world, links, id, end, effects);
-        }
-    }
-
-    /// Ends the direction from `end` in order.
-    pub(super) fn finish(&mut self, world: &World, links: &mut Links, id: u64, end: usize, effects: &mut Effects) {
-        let to = 1 - end;
-        if !self.flows[to].finished && self.ends[end].broken.is_none() {
-            self.send_control(world, links, id, to, What::Fin, effects);
-        }
-    }
-
-    /// The kernel closes an end that no process holds any more: a reset if bytes were left unread, an orderly end if
-    /// not. What was sent before may arrive late.
-    pub(super) fn close(&mut self, world: &World, links: &mut Links, id: u64, end: usize, effects: &mut Effects) {
-        let (to, unread) = (1 - end, self.flows[end].unread > 0);
-        let side = &mut self.ends[end];
-        (side.reads, side.writes, side.reader, side.writer) = (false, false, None, None);
-        self.discard(end);
-        if !self.ends[to].held() {
-            return; // nobody is left to notice
-        }
-        self.delay_late_bytes(world, id, to);
-        if unread && self.ends[end].broken.is_none() {
-            self.send_reset(world, links, id, to, effects);
-        } else {
-            self.finish(world, links, id, end, effects);
-        }
-    }
-
-    /// The server's process will never accept it: its kernel breaks it off.
-    pub(super) fn refuse(&mut self, world: &World, links: &mut Links, id: u64, effects: &mut Effects) {
-        self.send_reset(world, links, id, 0, effects);
-        self.close(world, links, id, 1, effects);
-    }
-
-    /// What was sent before a close or a crash may arrive long after it, now and then.
-    fn delay_late_bytes(&mut self, world: &World, id: u64, to: usize) {
-        let now = world.now.get();
-        let (chance, extra) = (draw("net.late", self.key, to as u64), draw("net.late", self.key, to as u64));
-        let flow = &mut self.flows[to];
-        if !chance.is_multiple_of(5) || flow.under_way == 0 || flow.last_at == HELD {
-            return;
-        }
-        let extra = extra % LATE_BYTES_NS;
-        let mut executor = world.executor.borrow_mut();
-        for segment in flow.segments.iter_mut().skip(flow.delivered).filter(|segment| segment.at > now) {
-            segment.at = (segment.at + extra).min(now + LATE_BYTES_NS);
-            flow.last_at = segment.at;
-            executor.push(segment.at, self.key ^ to as u64, Action::Deliver { connection: id, end: to as u8 });
-        }
-    }
-
-    /// The machine under an end loses its power: it says nothing, and what its kernel was to send again is gone.
-    pub(super) fn vanish(&mut self, world: &World, id: u64, end: usize, effects: &mut Effects) {
-        let to = 1 - end;
-        let side = &mut self.ends[end];
-        (side.reads, side.writes, side.reader, side.writer, side.vanished) = (false, false, None, None, true);
-        self.discard(end);
-        self.lose_undelivered(id, end, effects);
-        if self.flows[end].unacknowledged > 0 {
-            self.stuck(world, id, end);
-        }
-        // Of what it sent, the held part is lost with it.
-        let flow = &mut self.flows[to];
-        if flow.last_at == HELD {
-            let held = |segment: &Segment| segment.at == HELD;
-            let lost: usize = flow.segments.iter().filter(|s| held(s)).map(Segment::size).sum();
-            flow.segments.retain(|segment| !held(segment));
-            flow.under_way -= lost;
-            flow.last_at = flow.segments.back().map_or(0, |segment| segment.at);
-            effects.events.push((self.node(end), self.event(NetworkKind::Dropped, to, id, lost, 0)));
-        }
-        self.delay_late_bytes(world, id, to);
-    }
-
-    /// A machine that is back knows nothing of this connection: it answers with a reset what its peer sends again.
-    pub(super) fn boot(&mut self, world: &World, links: &mut Links, id: u64, end: usize, effects: &mut Effects) {
-        if !std::mem::take(&mut self.ends[end].vanished) || self.flows[end].stuck_since.take().is_none() {
-            return;
-        }
-        let wait = draw("net.boot", self.key, end as u64) % SECOND;
-        let to = 1 - end;
-        self.flows[to].last_at = self.flows[to].last_at.max(world.now.get() + wait);
-        self.send_reset(world, links, id, to, effects);
-    }
-
-    // ------------------------------------------------------------ cut and healed
-
-    /// Loses what is under way from `end`; the kernel will send it again.
-    pub(super) fn hold_undelivered(&mut self, world: &World, id: u64, end: usize) {
-        let to = 1 - end;
-        let flow = &mut self.flows[to];
-        let mut any = false;
-        for segment in flow.segments.iter_mut().skip(flow.delivered) {
-            segment.at = HELD;
-            any = true;
-        }
-        if any {
-            flow.last_at = HELD;
-            self.stuck(world, id, to);
-        }
-    }
-
-    /// The way from `end` to its peer is open again: what was held leaves after `wait`, and acknowledgements arrive.
-    pub(super) fn release(
-        &mut self,
-        world: &World,
-        links: &mut Links,
-        id: u64,
-        end: usize,
-        wait: u64,
-        effects: &mut Effects,
-    ) {
-        let to = 1 - end;
-        if self.flows[to].last_at == HELD && !self.ends[to].vanished {
-            self.flows[to].last_at = 0;
-            let key = self.next_packet_key(to);
-            let at = self.arrival(world, links, to, self.flows[to].under_way, key);
-            if at != HELD {
-                let at = at + wait;
-                let flow = &mut self.flows[to];
-                (flow.last_at, flow.stuck_since) = (at, None);
-                flow.segments.iter_mut().filter(|segment| segment.at == HELD).for_each(|segment| segment.at = at);
-                self.under_way(world, id, to, at, effects);
-            }
-        }
-        if !self.ends[end].vanished {
-            // Acknowledgements travel the same way as what `end` sends.
-            let flow = &mut self.flows[end];
-            if std::mem::take(&mut flow.unacknowledged) > 0 {
-                if flow.last_at != HELD {
-                    flow.stuck_since = None;
-                }
-                effects.wake.extend(self.ends[to].writer.take());
-            }
+            self.stuck(act, end);
         }
     }
 }
@@ -582,21 +420,22 @@ impl Segment {
     }
 }
 
-/// Continues a 64-bit hash of what is sent.
+/// Continues a 64-bit hash of what is sent. Two lanes, for one would wait for its multiplications.
 fn hash_of(state: u64, bytes: &[u8]) -> u64 {
-    let word = |bytes: &[u8]| {
-        let mut word = [0; 8];
-        word[..bytes.len()].copy_from_slice(bytes);
-        u64::from_le_bytes(word)
-    };
-    let (pairs, rest) = bytes.as_chunks::<16>();
-    let mut state = state ^ bytes.len() as u64;
-    for pair in pairs {
-        let (low, high) = pair.split_at(8);
-        state = fold(state ^ word(low) ^ 0x8ebc_6af0_9c88_c6e3, word(high) ^ 0x5899_65cc_7537_4cc3) ^ state.rotate_left(29);
+    const KEYS: [u64; 3] = [0x8ebc_6af0_9c88_c6e3, 0x5899_65cc_7537_4cc3, 0x1d8e_4e27_c47d_124f];
+    let (words, rest) = bytes.as_chunks::<8>();
+    let (blocks, words) = words.as_chunks::<4>();
+    let (mut one, mut other) = (state ^ bytes.len() as u64, KEYS[2]);
+    for [a, b, c, d] in blocks {
+        one = fold(u64::from_le_bytes(*a) ^ KEYS[0], u64::from_le_bytes(*b) ^ one);
+        other = fold(u64::from_le_bytes(*c) ^ KEYS[1], u64::from_le_bytes(*d) ^ other);
     }
-    let (low, high) = rest.split_at(rest.len().min(8));
-    fold(state ^ word(low) ^ 0x1d8e_4e27_c47d_124f, word(high) ^ 0xe703_7ed1_a0b4_28db)
+    for word in words {
+        one = fold(u64::from_le_bytes(*word) ^ KEYS[0], one ^ KEYS[1]);
+    }
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    fold(u64::from_le_bytes(last) ^ KEYS[2], one ^ other.rotate_left(32))
 }
 
 #[cfg(test)]

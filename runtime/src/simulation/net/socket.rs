@@ -90,8 +90,8 @@ pub async fn connect(here: Here, address: &str) -> io::Result<(ReadHalf, WriteHa
         let target = target.ok_or(ErrorKind::HostUnreachable)?;
         Ok::<_, io::Error>((to, NodeId(target as u32)))
     })?;
-    // The number of this connect on this link, for the keys of everything that it leads to.
-    let number = draw("net.connect", u64::from(here.node.0) << 32 | u64::from(here.life), u64::from(target.0));
+    // Which connect of this task to this target it is: the key of everything that it leads to.
+    let number = draw("net.connect", world(|world| world.current.get().task), u64::from(target.0));
     world(|world| {
         let (from, kind) = (here.node, NetworkKind::Connecting);
         let event = NetworkEvent { kind, from, to: target, connection: 0, bytes: 0, digest: 0 };
@@ -126,14 +126,23 @@ pub async fn connect(here: Here, address: &str) -> io::Result<(ReadHalf, WriteHa
 
 impl Network {
     /// A request to connect arrives at its target.
-    fn ask(&mut self, world: &World, here: Here, target: NodeId, to: SocketAddr, key: u64, effects: &mut Effects) -> Asked {
+    fn ask(
+        &mut self,
+        world: &World,
+        here: Here,
+        target: NodeId,
+        to: SocketAddr,
+        key: u64,
+        effects: &mut Effects,
+    ) -> Asked {
         let (powered, from_ip) = {
             let nodes = world.nodes.borrow();
             (nodes[target.0 as usize].powered, nodes[here.node.0 as usize].ip)
         };
         let back = self.links.arrival(world, target, here.node, 0, prf(key, &[2])).filter(|_| powered);
         let Some(back_at) = back else { return Asked::Lost };
-        let event = |kind, connection| NetworkEvent { kind, from: here.node, to: target, connection, bytes: 0, digest: 0 };
+        let event =
+            |kind, connection| NetworkEvent { kind, from: here.node, to: target, connection, bytes: 0, digest: 0 };
         let Some(listening) = self.listening.get(&to) else {
             effects.events.push((target, event(NetworkKind::Refused, 0)));
             return Asked::Refused { back_at };
@@ -221,8 +230,8 @@ impl Drop for Listener {
             with_net(world, |net, effects| {
                 let Some(listening) = net.listening.remove(&self.address) else { return };
                 for id in listening.waiting {
-                    if let Some((connection, links)) = net.with_links(id) {
-                        connection.refuse(world, links, id, effects);
+                    if let Some((connection, mut act)) = net.act(world, id, effects) {
+                        connection.refuse(&mut act);
                         net.remove_if_unheld(id);
                     }
                 }
@@ -263,9 +272,9 @@ impl ReadHalf {
         poll_fn(|context| {
             check_alive()?;
             world(|world| {
-                with_net(world, |net, effects| {
-                    let (connection, links) = net.with_links(self.id).expect("held by this half");
-                    connection.read(world, links, self.id, self.end, buffer, context.waker(), effects)
+                with_net(world, |net, effects| match net.act(world, self.id, effects) {
+                    Some((connection, mut act)) => connection.read(&mut act, self.end, buffer, context.waker()),
+                    None => Poll::Ready(Err(gone())),
                 })
             })
         })
@@ -305,9 +314,9 @@ impl WriteHalf {
         poll_fn(|context| {
             check_alive()?;
             world(|world| {
-                with_net(world, |net, effects| {
-                    let (connection, links) = net.with_links(self.id).expect("held by this half");
-                    connection.write(world, links, self.id, self.end, pieces, context.waker(), effects)
+                with_net(world, |net, effects| match net.act(world, self.id, effects) {
+                    Some((connection, mut act)) => connection.write(&mut act, self.end, pieces, context.waker()),
+                    None => Poll::Ready(Err(gone())),
                 })
             })
         })
@@ -318,16 +327,21 @@ impl WriteHalf {
         check_alive()?;
         world(|world| {
             with_net(world, |net, effects| {
-                let (connection, links) = net.with_links(self.id).expect("held by this half");
-                connection.finish(world, links, self.id, self.end, effects);
-            });
-        });
-        Ok(())
+                let (connection, mut act) = net.act(world, self.id, effects).ok_or_else(gone)?;
+                connection.finish(&mut act, self.end);
+                Ok(())
+            })
+        })
     }
 
     pub(crate) fn peer_address(&self) -> io::Result<SocketAddr> {
         address_of(self.id, 1 - self.end)
     }
+}
+
+/// The life that held this half is over, and its kernel has closed the connection.
+fn gone() -> io::Error {
+    ErrorKind::NotConnected.into()
 }
 
 fn read_file(slice: &FileSlice) -> io::Result<Bytes> {
