@@ -6,7 +6,7 @@ CARGO ?= cargo
 GREGOR = target/debug/gregor
 
 .DEFAULT_GOAL := help
-.PHONY: help build release cluster test check scenarios sweep selftest interop bench sim-bench fix bless verify clean
+.PHONY: help build release cluster test check scenarios sweep selftest interop sim-bench fix bless verify clean
 
 help: ## Lists these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -44,11 +44,8 @@ selftest: build ## The bug zoo: is every planted bug caught, by what, after how 
 interop: release ## Real clients and Kafka's own tools against a real three-node cluster
 	interop/run
 
-bench: release ## The data path beside Apache Kafka and beside the limit of the machine
-	bench/run
-
 sim-bench: build ## The simulator's speed: virtual seconds a CPU second
-	bench/sim
+	$(GREGOR) sim bench
 
 fix: ## Formats and applies lints
 	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged --quiet

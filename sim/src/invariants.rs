@@ -95,7 +95,7 @@ impl fmt::Display for Violation {
 pub fn all() -> Vec<Box<dyn Invariant>> {
     vec![
         Box::new(metadata_prefixes_agree::MetadataPrefixesAgree::default()),
-        Box::new(epochs_advance::EpochsAdvance),
+        Box::new(epochs_advance::EpochsAdvance::default()),
         Box::new(one_broker_epoch::OneBrokerEpoch::default()),
         Box::new(fenced_leads_nothing::FencedLeadsNothing::default()),
         Box::new(isr_covers_high_watermark::IsrCoversHighWatermark),

@@ -280,8 +280,8 @@ impl Play {
     fn not_whole(&self) -> Option<String> {
         let shared = self.world.shared();
         let shared = shared.borrow();
-        for (_, topic) in shared.judge.ledger.image.topics() {
-            for (partition, state) in &topic.partitions {
+        for topic in shared.judge.ledger.image.topics() {
+            for (partition, state) in topic.partitions() {
                 let isr: BTreeSet<_> = state.isr.iter().collect();
                 let replicas: BTreeSet<_> = state.replicas.iter().collect();
                 if state.leader.is_none() {

@@ -55,9 +55,9 @@ impl Condition {
 
     /// Whether it is true now.
     pub fn holds(&self, ledger: &Ledger) -> bool {
-        let Some((topic_id, topic)) = ledger.image.topics().find(|(_, topic)| topic.name == self.topic) else { return false };
-        let Some(state) = topic.partitions.get(&self.partition) else { return false };
-        let of = TopicPartition { topic_id: *topic_id, partition: self.partition };
+        let Some(topic) = ledger.image.topic_by_name(&self.topic) else { return false };
+        let Some(state) = topic.partition(self.partition) else { return false };
+        let of = TopicPartition { topic_id: topic.id, partition: self.partition };
         let value = match self.measure {
             Measure::HighWatermark => ledger.committed.get(&of).map_or(0, |committed| committed.true_high_watermark.0),
             Measure::LeaderEpoch => i64::from(state.leader_epoch.0),

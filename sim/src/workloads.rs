@@ -64,8 +64,8 @@ pub async fn prepare(world: &mut World, scenario: &Scenario, deadline: u64) -> R
             let image = &shared.borrow().judge.ledger.image;
             scenario.topics.iter().all(|topic| {
                 image.topic_by_name(&topic.name).is_some_and(|found| {
-                    found.partitions.len() == topic.partitions as usize
-                        && found.partitions.values().all(|state| state.isr.len() == topic.replicas as usize && state.leader.is_some())
+                    found.partition_count() == topic.partitions as usize
+                        && found.partitions().all(|(_, state)| state.isr.len() == topic.replicas as usize && state.leader.is_some())
                 })
             })
         };

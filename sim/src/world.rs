@@ -13,7 +13,7 @@ use crate::{
 use broker::{Broker, BrokerConfig, ListenerConfig};
 use controller::{Controller, ControllerConfig};
 use metadata::config::{Origin, Properties};
-use protocol::ids::{BrokerId, ClusterUuid};
+use protocol::ids::{BrokerId, ClusterUuid, PartitionIndex};
 use runtime::{
     disk::Disk,
     observe,
@@ -200,8 +200,8 @@ impl World {
         let (trigger, shutdown) = sync::shutdown();
         (machine.running, machine.paused, machine.stop) = (true, false, Some(trigger));
         observe::emit(|| WorldEvent::Started { broker: id });
-        let metadata_disk = Disk::Simulated(machine.metadata_disk.clone());
-        let log_disk = Disk::Simulated(machine.log_disk.clone());
+        let metadata_disk = Disk::simulated(machine.metadata_disk.clone());
+        let log_disk = Disk::simulated(machine.log_disk.clone());
         let (is_broker, is_controller, ip) = (machine.is_broker, machine.is_controller, machine.ip);
         simulation::start(machine.node, async move {
             let controller = if is_controller {
@@ -406,7 +406,7 @@ impl World {
                 let leader = place.and_then(|(topic, partition)| {
                     let image = &shared.judge.ledger.image;
                     let topic = image.topic_by_name(topic)?;
-                    topic.partitions.get(&protocol::ids::PartitionIndex(partition.parse().ok()?))?.leader
+                    topic.partition(PartitionIndex(partition.parse().ok()?))?.leader
                 });
                 leader.map(|leader| vec![leader.0]).ok_or_else(|| format!("'{words}' names no node now"))
             }

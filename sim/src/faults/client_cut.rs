@@ -1,6 +1,6 @@
 //! Clients cannot reach one node, while all nodes reach each other.
 
-use super::{Begun, Fault, Kind, Target};
+use super::{Begun, Fault, Kind};
 use crate::world::World;
 
 /// See the module.

@@ -1,7 +1,7 @@
 //! One node cannot reach any other node, nor be reached; every second client is cut off with it, and so goes on talking to
 //! it alone.
 
-use super::{Begun, Fault, Kind, Target};
+use super::{Begun, Fault, Kind};
 use crate::world::World;
 
 /// See the module.

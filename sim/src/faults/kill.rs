@@ -1,6 +1,6 @@
 //! The process dies at once; the machine lives on, closes its sockets and keeps its page cache.
 
-use super::{Begun, Fault, Kind, Target};
+use super::{Begun, Fault, Kind};
 use crate::world::World;
 
 /// See the module.

@@ -1,6 +1,6 @@
 //! The process stands still, as in a long garbage collection or under SIGSTOP: its sockets stay open, its clock runs on.
 
-use super::{Begun, Fault, Kind, Target};
+use super::{Begun, Fault, Kind};
 use crate::world::World;
 
 /// See the module.

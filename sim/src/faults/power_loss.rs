@@ -3,7 +3,7 @@
 //! Within the fault budget only: where one more lossy replica would break the promise of `min.insync.replicas` for some
 //! partition (KIP-966), the fault does not begin.
 
-use super::{Begun, Fault, Kind, Target};
+use super::{Begun, Fault, Kind};
 use crate::world::World;
 
 /// See the module.

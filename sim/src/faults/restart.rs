@@ -1,6 +1,6 @@
 //! An operator stops the node in good order; it starts again when the fault ends.
 
-use super::{Begun, Fault, Kind, Target};
+use super::{Begun, Fault, Kind};
 use crate::world::World;
 
 /// See the module.

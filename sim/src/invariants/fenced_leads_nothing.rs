@@ -28,12 +28,12 @@ impl Invariant for FencedLeadsNothing {
         }
         self.changed_at = None;
         let out: BTreeSet<BrokerId> =
-            ledger.image.brokers().filter(|(_, broker)| broker.fenced || broker.controlled_shutdown).map(|(id, _)| *id).collect();
+            ledger.image.brokers().filter(|(_, broker)| broker.fenced || broker.controlled_shutdown).map(|(id, _)| id).collect();
         if out.is_empty() {
             return Ok(());
         }
-        for (_, topic) in ledger.image.topics() {
-            for (partition, state) in &topic.partitions {
+        for topic in ledger.image.topics() {
+            for (partition, state) in topic.partitions() {
                 if let Some(broker) = state.isr.iter().chain(&state.leader).find(|broker| out.contains(broker)) {
                     return Err(format!(
                         "broker {broker} is fenced or shutting down, and {}-{partition} has leader {:?} and in-sync replicas {:?}",

@@ -1,16 +1,23 @@
-//! Pure. No. 7: a broker epoch names one registration in the whole cluster, and a broker's next registration has a larger
-//! one (KIP-631, KIP-903).
+//! Pure. No. 7: a broker epoch names one life of one broker in the whole cluster, and a broker's next life has a larger one
+//! (KIP-631, KIP-903).
 
 use super::Invariant;
-use crate::{ledger::Ledger, observed::Observed};
-use metadata::record::Record;
-use protocol::ids::{BrokerEpoch, BrokerId, IncarnationId};
+use crate::{
+    event::WorldEvent,
+    ledger::Ledger,
+    observed::{Fact, Observed},
+};
+use broker::event::ReplicaEvent;
+use protocol::ids::{BrokerEpoch, BrokerId};
 use std::collections::BTreeMap;
 
 /// See the module.
 #[derive(Default)]
 pub struct OneBrokerEpoch {
-    registrations: BTreeMap<BrokerEpoch, (BrokerId, IncarnationId)>,
+    /// How often each broker was started: which life it is in.
+    lives: BTreeMap<BrokerId, u64>,
+    given: BTreeMap<BrokerEpoch, (BrokerId, u64)>,
+    largest: BTreeMap<BrokerId, BrokerEpoch>,
 }
 
 impl Invariant for OneBrokerEpoch {
@@ -22,21 +29,25 @@ impl Invariant for OneBrokerEpoch {
         "7: a broker epoch names one life of one broker"
     }
 
-    fn check(&mut self, ledger: &mut Ledger, _observed: &Observed<'_>) -> Result<(), String> {
-        let Some((offset, Record::RegisterBroker { broker_id, incarnation_id, .. }, before)) = &ledger.new_record else {
-            return Ok(());
-        };
-        let Some(after) = ledger.image.broker(*broker_id) else {
-            return Err(format!("the registration of broker {broker_id} at metadata offset {offset} left no trace"));
-        };
-        if let Some(before) = before.broker(*broker_id)
-            && before.epoch >= after.epoch
-        {
-            return Err(format!("broker {broker_id} went from broker epoch {} to {}", before.epoch, after.epoch));
-        }
-        match self.registrations.insert(after.epoch, (*broker_id, *incarnation_id)) {
-            Some((other, incarnation)) if (other, incarnation) != (*broker_id, *incarnation_id) => {
-                Err(format!("broker epoch {} was given to broker {other} and to broker {broker_id}", after.epoch))
+    fn check(&mut self, _ledger: &mut Ledger, observed: &Observed<'_>) -> Result<(), String> {
+        match observed.fact {
+            Fact::World(WorldEvent::Started { broker }) => {
+                *self.lives.entry(BrokerId(*broker)).or_default() += 1;
+                Ok(())
+            }
+            Fact::Replica(ReplicaEvent::Registered { broker_epoch }) => {
+                let broker = observed.broker;
+                let life = self.lives.get(&broker).copied().unwrap_or_default();
+                let (owner, of) = *self.given.entry(*broker_epoch).or_insert((broker, life));
+                if (owner, of) != (broker, life) {
+                    return Err(format!("broker epoch {broker_epoch} is life {of} of {owner} and life {life} of {broker}"));
+                }
+                match self.largest.insert(broker, *broker_epoch) {
+                    Some(before) if before > *broker_epoch => {
+                        Err(format!("broker {broker} went from broker epoch {before} to {broker_epoch}"))
+                    }
+                    _ => Ok(()),
+                }
             }
             _ => Ok(()),
         }
@@ -45,16 +56,28 @@ impl Invariant for OneBrokerEpoch {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::stories::{Story, register},
-        *,
-    };
+    use super::{super::stories::Story, *};
+
+    fn registered(epoch: i64) -> ReplicaEvent {
+        ReplicaEvent::Registered { broker_epoch: BrokerEpoch(epoch) }
+    }
+
+    fn story() -> Story<OneBrokerEpoch> {
+        Story::new(OneBrokerEpoch::default()).world(WorldEvent::Started { broker: 1 }).replica(1, registered(5))
+    }
 
     #[test]
-    fn a_broker_epoch_given_twice_is_found() {
-        let story = || Story::new(OneBrokerEpoch::default()).record(register(1, BrokerEpoch(0), true));
-        assert!(story().record(register(2, BrokerEpoch(1), true)).verdict.is_ok());
-        assert!(story().record(register(2, BrokerEpoch(0), true)).verdict.is_err());
-        assert!(story().record(register(1, BrokerEpoch(0), true)).verdict.is_err());
+    fn a_broker_epoch_of_two_brokers_is_found() {
+        assert!(story().replica(2, registered(6)).verdict.is_ok());
+        assert!(story().replica(2, registered(5)).verdict.is_err());
+    }
+
+    #[test]
+    fn a_broker_epoch_of_two_lives_is_found() {
+        assert!(story().replica(1, registered(5)).verdict.is_ok());
+        let restarted = || story().world(WorldEvent::Started { broker: 1 });
+        assert!(restarted().replica(1, registered(7)).verdict.is_ok());
+        assert!(restarted().replica(1, registered(5)).verdict.is_err());
+        assert!(restarted().replica(1, registered(4)).verdict.is_err());
     }
 }

@@ -31,11 +31,9 @@ impl ProgressUnderMinorityFault {
     fn within_budget(&self, ledger: &Ledger) -> bool {
         let mut impaired: BTreeSet<BrokerId> = self.faults.values().flatten().copied().collect();
         let mut spare = usize::MAX;
-        for (_, topic) in ledger.image.topics() {
-            for partition in topic.partitions.values() {
-                impaired.extend(partition.replicas.iter().filter(|replica| !partition.isr.contains(replica)));
-                spare = spare.min(partition.replicas.len().saturating_sub(self.min_isr));
-            }
+        for (_, partition) in ledger.image.partitions() {
+            impaired.extend(partition.replicas.iter().filter(|replica| !partition.isr.contains(replica)));
+            spare = spare.min(partition.replicas.len().saturating_sub(self.min_isr));
         }
         // A quorum of an odd number of controllers spares the smaller half; clusters here have three or one.
         let spare = spare.min(ledger.nodes.len().saturating_sub(1) / 2);

@@ -168,7 +168,7 @@ impl<I: Invariant> Story<I> {
             let epoch = BrokerEpoch(self.offset);
             self = self
                 .world(WorldEvent::Started { broker: id })
-                .record(register(id, epoch, false))
+                .record(register(id))
                 .replica(id, ReplicaEvent::Registered { broker_epoch: epoch });
         }
         self.record(Record::Topic { name: "orders".into(), topic_id: orders().topic_id }).record(partition_record(&[1, 2, 3]))
@@ -196,16 +196,15 @@ pub fn tag(operation: u64) -> Tag {
     Tag { writer: 1, operation }
 }
 
-/// A registration with one endpoint.
-pub fn register(id: i32, broker_epoch: BrokerEpoch, fenced: bool) -> Record {
+/// A registration of a broker that is not fenced.
+pub fn register(id: i32) -> Record {
     Record::RegisterBroker {
         broker_id: BrokerId(id),
-        broker_epoch,
-        incarnation_id: IncarnationId(Uuid::from_u128(broker_epoch.0 as u128 + 1)),
+        incarnation_id: IncarnationId(Uuid::from_u128(id as u128)),
         listeners: vec![],
         rack: None,
         directories: vec![],
-        fenced,
+        fenced: false,
         controlled_shutdown: false,
         features: Default::default(),
     }
@@ -217,7 +216,7 @@ pub fn partition_record(replicas: &[i32]) -> Record {
         topic_id: orders().topic_id,
         partition: orders().partition,
         replicas: replicas.iter().copied().map(BrokerId).collect(),
-        directories: vec![],
+        directories: vec![DirectoryId::ZERO; replicas.len()],
         isr: replicas.iter().copied().map(BrokerId).collect(),
         elr: Default::default(),
         last_known_elr: Default::default(),

@@ -69,6 +69,8 @@ pub enum Command {
         #[arg(long)]
         jobs: Option<usize>,
     },
+    /// Measures the simulator: virtual seconds a CPU second, idle and under load
+    Bench,
     #[command(hide = true)]
     One {
         source: String,
@@ -111,6 +113,7 @@ impl Command {
             Self::Replay { token, trace } => replay(&token, trace),
             Self::List { output } => list(output),
             Self::Selftest { mutants, jobs } => selftest(&mutants, jobs),
+            Self::Bench => bench(),
             Self::One { source, seed, mutant, report } => one(Job { source, seed, mutant }, &report),
         }
     }
@@ -278,6 +281,39 @@ fn list(format: Format) -> Result<ExitCode, Failure> {
     mutants::ALL.iter().for_each(|mutant| add("mutant", &format!("{} {}", mutant.id, mutant.name), mutant.about));
     output::print_rows(format, &["KIND", "NAME", "ABOUT"], &rows)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Runs an idle cluster and a loaded one in this process, and divides virtual seconds by CPU seconds.
+fn bench() -> Result<ExitCode, Failure> {
+    const IDLE: &str = "title = \"idle\"\nlasts = \"600s\"\n[[topic]]\nname = \"orders\"\n";
+    let load = "title = \"load\"\nlasts = \"60s\"\n[cluster]\nbrokers = 5\ncontrollers = 3\ncombined = false\n\
+                [[topic]]\nname = \"orders\"\npartitions = 6\n\
+                [[workload]]\nkind = \"produce\"\ntopic = \"orders\"\nclients = 6\nrate_per_s = 83\n";
+    let mut rows = Vec::new();
+    for (name, text) in [("idle, 3 nodes", IDLE), ("500 records a second, 5 brokers, 3 controllers, 6 clients", load)] {
+        let scenario = sim::scenario::Scenario::parse(text).map_err(Failure::new)?;
+        let before = cpu_seconds();
+        let outcome = sim::run::run(&scenario, 1, sim::run::Options::default());
+        let used = cpu_seconds() - before;
+        if let Some(failure) = outcome.failure {
+            return Err(Failure::new(format!("{name}: {}: {}", failure.claim, failure.what)));
+        }
+        let rate = outcome.virtual_seconds / used;
+        rows.push(vec![
+            name.into(),
+            format!("{:.0}", outcome.virtual_seconds),
+            format!("{used:.2}"),
+            format!("{rate:.0}"),
+            outcome.events.to_string(),
+        ]);
+    }
+    print!("{}", output::table(&["LOAD", "VIRTUAL S", "CPU S", "VIRTUAL S A CPU S", "EVENTS"], &rows));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn cpu_seconds() -> f64 {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    used.tv_sec as f64 + used.tv_nsec as f64 / 1e9
 }
 
 /// Searches for each mutant until it is caught or its seeds are used up.
