@@ -1,0 +1,174 @@
+//! The table: which handler serves which API; and what holds for every request before it gets there.
+//!
+//! A handler validates, calls one thing below, and shapes the answer. It runs on the task of its connection and must not
+//! block; what has to wait is returned as a future ([`context::Outcome`]).
+
+pub mod context;
+
+mod api_versions;
+mod auto_creation;
+mod broker_probe;
+mod create_topics;
+mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+mod describe_topic_partitions;
+mod fetch;
+#[cfg(test)]
+mod fixture;
+mod forward;
+mod init_producer_id;
+mod list_offsets;
+mod locate;
+mod metadata;
+mod offset_for_leader_epoch;
+mod produce;
+mod view;
+
+use crate::{
+    config::{BrokerConfig, Settings},
+    controller_link::ControllerLink,
+    lifecycle::Lifecycle,
+    metadata_cache::MetadataCache,
+    partitions::Partitions,
+    producer_ids::ProducerIds,
+    topic_configs::TopicConfigs,
+};
+use auto_creation::AutoCreation;
+use context::{Outcome, RequestContext};
+use protocol::{
+    frame::{FrameError, RequestHead, decode_body},
+    internal::BrokerProbeRequest,
+    messages::{
+        ApiVersionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
+        DescribeTopicPartitionsRequest, FetchRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
+        OffsetForLeaderEpochRequest, ProduceRequest, Request,
+    },
+};
+use std::{sync::Arc, time::Duration};
+
+/// What handlers work with.
+pub struct Services {
+    /// What the broker was started with.
+    pub config: BrokerConfig,
+    /// The settings that are read for each request.
+    pub settings: Settings,
+    /// The cluster's metadata.
+    pub metadata: Arc<MetadataCache>,
+    /// Every replica on this broker.
+    pub partitions: Arc<Partitions>,
+    /// The way to the active controller.
+    pub controllers: Arc<ControllerLink>,
+    /// What this broker is to the controller.
+    pub lifecycle: Arc<Lifecycle>,
+    /// Producer ids to give away.
+    pub producer_ids: ProducerIds,
+    /// The settings of topics, for Produce.
+    pub topic_configs: TopicConfigs,
+    /// Topics that are being created because somebody asked for them.
+    pub(crate) auto_creation: AutoCreation,
+}
+
+impl Services {
+    /// Puts them together.
+    pub fn new(
+        config: BrokerConfig,
+        settings: Settings,
+        metadata: Arc<MetadataCache>,
+        partitions: Arc<Partitions>,
+        controllers: Arc<ControllerLink>,
+        lifecycle: Arc<Lifecycle>,
+    ) -> Self {
+        let producer_ids = ProducerIds::new(config.node_id);
+        let topic_configs = TopicConfigs::new(config.properties.clone());
+        let auto_creation = AutoCreation::new();
+        Self {
+            config,
+            settings,
+            metadata,
+            partitions,
+            controllers,
+            lifecycle,
+            producer_ids,
+            topic_configs,
+            auto_creation,
+        }
+    }
+}
+
+type Handler = fn(&Arc<Services>, &RequestContext, RequestHead) -> Result<Outcome, FrameError>;
+
+/// Declares which handler serves which request. A new API is one line here.
+macro_rules! table {
+    ($($request:ty => $module:ident,)*) => {
+        fn handler(key: i16) -> Option<Handler> {
+            match key {
+                $(<$request as Request>::KEY => Some(|services, context, head| {
+                    let request = decode_body::<$request>(&head)?;
+                    // The request is now the only one that holds its memory.
+                    drop(head);
+                    Ok($module::handle(services, context, request))
+                }),)*
+                _ => None,
+            }
+        }
+    };
+}
+
+table! {
+    ProduceRequest => produce,
+    FetchRequest => fetch,
+    ListOffsetsRequest => list_offsets,
+    MetadataRequest => metadata,
+    ApiVersionsRequest => api_versions,
+    CreateTopicsRequest => create_topics,
+    DeleteTopicsRequest => delete_topics,
+    InitProducerIdRequest => init_producer_id,
+    OffsetForLeaderEpochRequest => offset_for_leader_epoch,
+    DescribeConfigsRequest => describe_configs,
+    DescribeClusterRequest => describe_cluster,
+    DescribeTopicPartitionsRequest => describe_topic_partitions,
+    BrokerProbeRequest => broker_probe,
+}
+
+/// Handles one request to its end, or until it has to wait.
+///
+/// # Errors
+/// The bytes are not the request that their header announces: the connection closes.
+pub(crate) fn handle(
+    services: &Arc<Services>,
+    mut context: RequestContext,
+    head: RequestHead,
+) -> Result<Outcome, FrameError> {
+    let handler = handler(head.api_key.0).ok_or(FrameError::UnknownApi(head.api_key))?;
+    if !authorize(&context) {
+        return Ok(Outcome::Done(context::Answer::Close("its principal may not use this listener")));
+    }
+    context.throttle = throttle(&context);
+    handler(services, &context, head)
+}
+
+/// Whether this principal may ask this at all. Without an authorizer (`authorizer.class.name` is empty) everybody may do
+/// everything that its listener serves, as in Kafka.
+fn authorize(context: &RequestContext) -> bool {
+    context.api.is_on(context.connection.plane)
+}
+
+/// For how long this client is to send nothing. Without quotas, not at all.
+fn throttle(_context: &RequestContext) -> Duration {
+    Duration::ZERO
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::api::{API_TABLE, Plane};
+
+    #[test]
+    fn every_api_of_the_brokers_listeners_has_a_handler_and_no_other_has() {
+        for api in API_TABLE {
+            let ours = api.is_on(Plane::Client) || api.is_on(Plane::InterBroker);
+            assert_eq!(handler(api.key.0).is_some(), ours, "{}", api.name);
+        }
+    }
+}

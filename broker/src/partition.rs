@@ -1,0 +1,493 @@
+//! One replica of a partition: its state, its log, and who waits on it, behind one lock.
+//!
+//! The lock is held for the time of an append to the page cache or a look into an index, never for a sync and never across
+//! an await: what waits for the device is made under the lock and awaited outside. It never talks to other brokers, and has
+//! no opinion on Kafka: it asks [`state`], does, and tells. Driven by handlers, by `partitions` (what the metadata says)
+//! and by `replication` (what the leader sent, what the controller answered).
+
+pub mod appending;
+pub mod context;
+pub mod copying;
+pub mod fetch_wait;
+pub mod fetching;
+pub mod isr;
+pub mod refusal;
+pub mod state;
+pub mod waiting;
+
+use crate::event::ReplicaEvent;
+use appending::{AckError, Acknowledgements};
+use context::{Proposed, ReplicaContext, monotonic_now, wall_now};
+use fetch_wait::Ringer;
+use isr::{IsrAnswer, IsrProposal, JoinFloor};
+use protocol::ids::{BrokerId, LeaderEpoch, Offset, TopicPartition};
+use runtime::sync::{Guard, Lock};
+use runtime::{mutant, mutant_diverged, observe, sometimes, task};
+use state::{Answered, Effects, PartitionState, PartitionUpdate, Role, Transition, initial_high_watermark};
+use std::sync::Arc;
+use std::time::Duration;
+use storage::{Log, LogConfig, LogError, SyncTask};
+use waiting::Parked;
+
+/// The rank of a replica's lock.
+const RANK: u8 = 10;
+
+/// One replica of a partition on this broker.
+pub struct Partition {
+    id: TopicPartition,
+    topic: Arc<str>,
+    /// The number of the log directory that holds it.
+    directory: usize,
+    context: Arc<ReplicaContext>,
+    replica: Lock<Replica>,
+}
+
+/// What the lock protects.
+struct Replica {
+    state: PartitionState,
+    log: Log,
+    acknowledgements: Acknowledgements,
+    parked: Parked<Ringer>,
+    /// How many removals of segments are not durable yet: until then the log refuses appends.
+    unsettled: usize,
+}
+
+/// What a partition update came to.
+pub enum Updated {
+    /// Nothing: it was old.
+    Ignored,
+    /// The replica leads, as before.
+    Leads,
+    /// The replica was elected. It leads once this has ended.
+    Elected(Election),
+    /// The replica follows.
+    Follows {
+        /// Whether the leader epoch is new: then copying begins anew.
+        new_epoch: bool,
+        /// In which leader epoch.
+        leader_epoch: LeaderEpoch,
+        /// Whom, if there is a leader.
+        leader: Option<BrokerId>,
+    },
+}
+
+/// An election of this replica, until the first offset of its epoch is durable.
+pub struct Election {
+    partition: Arc<Partition>,
+    leader_epoch: LeaderEpoch,
+    durable: SyncTask,
+}
+
+/// Where a replica stands, for whoever looks on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether it leads.
+    pub leads: bool,
+    /// In which leader epoch.
+    pub leader_epoch: LeaderEpoch,
+    /// The first offset kept.
+    pub log_start_offset: Offset,
+    /// The high watermark.
+    pub high_watermark: Offset,
+    /// One past the last record.
+    pub log_end_offset: Offset,
+    /// Bytes of its segments.
+    pub size: u64,
+}
+
+impl Partition {
+    /// A replica whose log was just opened or created. `checkpoint` is the high watermark that was last written down.
+    pub fn new(
+        id: TopicPartition,
+        topic: Arc<str>,
+        directory: usize,
+        log: Log,
+        checkpoint: Option<Offset>,
+        context: Arc<ReplicaContext>,
+    ) -> Arc<Self> {
+        let (start, end) = (log.log_start_offset(), log.log_end_offset());
+        let checkpoint = checkpoint.unwrap_or(start);
+        let clamped = initial_high_watermark(checkpoint, start, end);
+        let high_watermark = if mutant!("S02") {
+            if checkpoint != clamped {
+                mutant_diverged!("S02");
+            }
+            checkpoint
+        } else {
+            clamped
+        };
+        sometimes!(checkpoint > end, "a checkpointed high watermark is past the end of the recovered log");
+        let join_floor = if mutant!("Z04") { JoinFloor::HighWatermark } else { JoinFloor::EpochStart };
+        let state = PartitionState::new(context.local, context.lag_max, join_floor, (start, end), high_watermark);
+        let (acknowledgements, parked) = (Acknowledgements::default(), Parked::default());
+        let replica = Replica { state, log, acknowledgements, parked, unsettled: 0 };
+        Arc::new(Self { id, topic, directory, context, replica: Lock::new(RANK, replica) })
+    }
+
+    /// Which partition.
+    pub fn id(&self) -> TopicPartition {
+        self.id
+    }
+
+    /// The name of its topic.
+    pub fn topic(&self) -> &Arc<str> {
+        &self.topic
+    }
+
+    /// The number of the log directory that holds it.
+    pub fn directory(&self) -> usize {
+        self.directory
+    }
+
+    /// The name of its directory.
+    pub fn directory_name(&self) -> String {
+        Log::directory_name(&self.topic, self.id.partition)
+    }
+
+    /// `file.delete.delay.ms`
+    pub fn file_delete_delay(&self) -> Duration {
+        Duration::from_millis(self.replica.lock().log.config().file_delete_delay_ms)
+    }
+
+    /// Where it stands.
+    pub fn standing(&self) -> Standing {
+        let replica = self.replica.lock();
+        Standing {
+            leads: replica.state.is_leader(),
+            leader_epoch: replica.state.leader_epoch(),
+            log_start_offset: replica.state.log_start_offset(),
+            high_watermark: replica.state.high_watermark(),
+            log_end_offset: replica.state.log_end_offset(),
+            size: replica.log.size(),
+        }
+    }
+
+    /// Takes what the metadata says of the partition (`Partition.makeLeader`, `Partition.makeFollower`). Whoever waited on
+    /// an earlier leader epoch is told at once.
+    pub fn update(self: &Arc<Self>, update: &PartitionUpdate<'_>) -> Updated {
+        let mut replica = self.replica.lock();
+        let elected_again = update.leader == Some(self.context.local);
+        if elected_again && replica.log.latest_epoch().is_some_and(|latest| latest > update.leader_epoch) {
+            // Its own log knows of a later leader: what is being applied here is history.
+            tracing::warn!(partition = %self.id, leader_epoch = update.leader_epoch.0, "metadata is behind the log");
+            return Updated::Ignored;
+        }
+        match replica.state.on_metadata(update, monotonic_now(), &self.context.image) {
+            Transition::Ignored => Updated::Ignored,
+            Transition::StillLeads(effects) => {
+                self.carry_out(&mut replica, effects);
+                Updated::Leads
+            }
+            Transition::Elected { leader_epoch, start } => {
+                self.step_down(&mut replica);
+                let assigned = replica.log.assign_epoch(leader_epoch, start);
+                // A removal that is under way must be durable too, or the first append would be refused.
+                let durable = if replica.unsettled > 0 { replica.log.flush() } else { assigned };
+                Updated::Elected(Election { partition: self.clone(), leader_epoch, durable })
+            }
+            Transition::Follows { new_epoch, leader } => {
+                let leader_epoch = replica.state.leader_epoch();
+                if new_epoch {
+                    self.step_down(&mut replica);
+                    self.truncate_to_high_watermark_if_mutant(&mut replica);
+                    observe::emit(|| ReplicaEvent::BecameFollower {
+                        partition: self.id,
+                        leader_epoch,
+                        leader,
+                        log_end_offset: replica.state.log_end_offset(),
+                        high_watermark: replica.state.high_watermark(),
+                    });
+                }
+                Updated::Follows { new_epoch, leader_epoch, leader }
+            }
+        }
+    }
+
+    /// Z01 of the bug zoo: the rule before KIP-101. A follower cuts its log to its own high watermark, which is behind what
+    /// was acknowledged.
+    fn truncate_to_high_watermark_if_mutant(self: &Arc<Self>, replica: &mut Guard<'_, Replica>) {
+        if !mutant!("Z01") {
+            return;
+        }
+        let high_watermark = replica.state.high_watermark();
+        if high_watermark < replica.state.log_end_offset() {
+            mutant_diverged!("Z01");
+            match replica.log.truncate_to(high_watermark) {
+                Ok(durable) => {
+                    let (start, end) = (replica.log.log_start_offset(), replica.log.log_end_offset());
+                    replica.state.on_truncated(start, end);
+                    drop(self.settle(replica, durable));
+                }
+                Err(error) => self.fail(replica, &error),
+            }
+        }
+    }
+
+    /// Takes the controller's answer to a proposal. Returns the proposal when it must be sent again.
+    pub fn on_isr_answer(&self, proposal: &IsrProposal, answer: &IsrAnswer) -> Option<IsrProposal> {
+        let now = monotonic_now();
+        let mut replica = self.replica.lock();
+        match replica.state.on_isr_answer(proposal.id, proposal.leader_epoch, answer, now) {
+            Answered::Late | Answered::AwaitsMetadata => None,
+            Answered::Repeat(again) => Some(again),
+            Answered::RolledBack => {
+                self.reconsider(&mut replica);
+                None
+            }
+            Answered::Committed { shrank } => {
+                sometimes!(shrank, "the ISR shrank");
+                observe::emit(|| ReplicaEvent::IsrCommitted {
+                    partition: self.id,
+                    leader_epoch: replica.state.leader_epoch(),
+                    partition_epoch: replica.state.partition_epoch(),
+                    isr: replica.state.isr(),
+                });
+                if mutant!("Z11") && shrank {
+                    let mut right = replica.state.clone();
+                    if right.reconsider(now, &self.context.image).high_watermark.is_some() {
+                        mutant_diverged!("Z11");
+                    }
+                } else {
+                    self.reconsider(&mut replica);
+                }
+                None
+            }
+        }
+    }
+
+    /// Time passed: whoever lags leaves the ISR. Called every half `replica.lag.time.max.ms`.
+    pub fn tick(&self) {
+        let mut replica = self.replica.lock();
+        let effects = replica.state.on_tick(monotonic_now(), &self.context.image);
+        self.carry_out(&mut replica, effects);
+    }
+
+    /// The metadata of brokers changed: who may join the ISR, and whom the high watermark waits for, may have too.
+    pub fn on_brokers_changed(&self) {
+        self.reconsider(&mut self.replica.lock());
+    }
+
+    /// Takes the topic's settings as they are now.
+    pub fn set_config(&self, config: LogConfig, min_insync_replicas: usize) {
+        let mut replica = self.replica.lock();
+        replica.log.set_config(config);
+        replica.state.set_min_insync_replicas(min_insync_replicas);
+        self.reconsider(&mut replica);
+    }
+
+    /// Looks after the log: begins the flush that closed segments, or `flush.ms`, ask for, and with `retention` removes
+    /// what the topic does not keep and forgets producers that were silent for long. Returns the flush.
+    pub fn maintain(&self, retention: bool) -> Option<SyncTask> {
+        let now = wall_now();
+        let mut replica = self.replica.lock();
+        if matches!(replica.state.role(), Role::Offline) {
+            return None;
+        }
+        if retention {
+            let high_watermark = replica.state.high_watermark();
+            if let Err(error) = replica.log.delete_old_segments(now, high_watermark) {
+                self.fail(&mut replica, &error);
+                return None;
+            }
+            let start = replica.log.log_start_offset();
+            replica.state.on_log_start(start);
+            replica.log.expire_producers(now);
+        }
+        replica.log.wants_flush(now).then(|| replica.log.flush())
+    }
+
+    /// Below this everything is on the device.
+    pub fn recovery_point(&self) -> Offset {
+        self.replica.lock().log.recovery_point()
+    }
+
+    /// The checkpoint file holds this recovery point of the log now.
+    pub fn recovery_point_stored(&self, stored: Offset) {
+        self.replica.lock().log.recovery_point_stored(stored);
+    }
+
+    /// Serves nobody any more: whoever waits is told. The log can be closed by [`Self::close`], or its directory renamed.
+    pub fn stop(&self) {
+        let mut replica = self.replica.lock();
+        if !matches!(replica.state.role(), Role::Offline) {
+            self.step_down(&mut replica);
+            replica.state.go_offline();
+            observe::emit(|| ReplicaEvent::Stopped { partition: self.id });
+        }
+    }
+
+    /// Stops, and leaves the log clean: everything durable once the task is done, indexes and producers in their files.
+    ///
+    /// # Errors
+    /// When the disk refuses, or failed before: then the log is not clean.
+    pub fn close(&self) -> Result<SyncTask, LogError> {
+        self.stop();
+        self.replica.lock().log.close()
+    }
+
+    /// Stops, and gives the log's directory the name under which it waits to be removed, which is returned.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn delete(&self) -> Result<String, LogError> {
+        self.stop();
+        self.replica.lock().log.mark_deleted()
+    }
+
+    /// The log failed, found outside this lock.
+    pub fn on_failure(&self, error: &LogError) {
+        self.fail(&mut self.replica.lock(), error);
+    }
+
+    /// The disk failed elsewhere: this log is not trusted either.
+    pub fn go_offline(&self) {
+        let mut replica = self.replica.lock();
+        if !matches!(replica.state.role(), Role::Offline) {
+            replica.state.go_offline();
+            replica.acknowledgements.tell_all(Err(AckError::Offline));
+            replica.wake_all_fetches();
+        }
+    }
+
+    /// A disk error is final for the log: nothing is appended after it, and nothing is served (KAFKA-3955, KIP-112).
+    fn fail(&self, replica: &mut Guard<'_, Replica>, error: &LogError) {
+        // A log that only waits for an earlier cut to be durable has not failed.
+        if matches!(replica.state.role(), Role::Offline) || matches!(error, LogError::Unsettled { .. }) {
+            return;
+        }
+        tracing::error!(partition = %self.id, topic = %self.topic, %error, "a log failed and goes offline");
+        runtime::reachable!("a log went offline");
+        replica.state.go_offline();
+        replica.acknowledgements.tell_all(Err(AckError::Offline));
+        replica.wake_all_fetches();
+        // A receiver that is gone has stopped already.
+        let _ = self.context.failures.send(self.directory);
+    }
+
+    /// Sees a cut through to the device, whether or not somebody awaits it: until then the log refuses appends.
+    fn settle(self: &Arc<Self>, replica: &mut Guard<'_, Replica>, durable: SyncTask) -> task::JoinHandle<()> {
+        replica.unsettled += 1;
+        let partition = self.clone();
+        task::spawn(async move {
+            let done = durable.await;
+            let mut replica = partition.replica.lock();
+            replica.unsettled -= 1;
+            if let Err(error) = done {
+                partition.fail(&mut replica, &error);
+            }
+        })
+    }
+
+    /// A leader epoch is over: nobody may be told success any more, whatever is in the log (Redpanda #3003).
+    fn step_down(&self, replica: &mut Guard<'_, Replica>) {
+        sometimes!(!replica.acknowledgements.is_empty(), "a produce with acks=all waited when its leader stepped down");
+        if mutant!("Z10") && !replica.acknowledgements.is_empty() {
+            mutant_diverged!("Z10");
+            let high_watermark = replica.state.high_watermark();
+            replica.acknowledgements.tell_all_acknowledged(self.id, high_watermark);
+        } else {
+            replica.acknowledgements.tell_all(Err(AckError::NotLeader));
+        }
+        replica.wake_all_fetches();
+    }
+
+    fn reconsider(&self, replica: &mut Guard<'_, Replica>) {
+        let effects = replica.state.reconsider(monotonic_now(), &self.context.image);
+        self.carry_out(replica, effects);
+    }
+
+    fn carry_out(&self, replica: &mut Guard<'_, Replica>, effects: Effects) {
+        if effects.high_watermark.is_some() {
+            self.high_watermark_rose(replica);
+        }
+        if let Some(proposal) = effects.propose {
+            self.propose(replica, proposal);
+        }
+    }
+
+    /// Tells everybody who waits for the high watermark, in order.
+    fn high_watermark_rose(&self, replica: &mut Guard<'_, Replica>) {
+        let replica = &mut **replica;
+        let state = &replica.state;
+        observe::emit(|| ReplicaEvent::HighWatermark {
+            partition: self.id,
+            leader_epoch: state.leader_epoch(),
+            leading: state.is_leader(),
+            high_watermark: state.high_watermark(),
+            log_end_offset: state.log_end_offset(),
+            isr: state.isr(),
+            maximal_isr: state.maximal_isr(),
+            effective_min_isr: state.effective_min_isr(),
+        });
+        let high_watermark = state.high_watermark();
+        if state.is_leader() {
+            replica.acknowledgements.tell_reached(self.id, high_watermark, state.may_acknowledge());
+        }
+        replica.parked.take_consumers().for_each(|consumer| consumer.ring());
+        replica.parked.followers_behind(high_watermark).for_each(Ringer::tell_high_watermark);
+    }
+
+    fn propose(&self, replica: &Replica, proposal: IsrProposal) {
+        let state = &replica.state;
+        if let (true, Some(in_sync)) = (mutant!("Z04"), state.in_sync()) {
+            let joins_early = |(member, _): &(BrokerId, _)| {
+                let reached = in_sync.log_end_offset_of(*member);
+                !in_sync.isr().contains(member) && reached.is_some_and(|reached| reached < in_sync.epoch_start())
+            };
+            if proposal.members.iter().any(joins_early) {
+                mutant_diverged!("Z04");
+            }
+        }
+        tracing::debug!(partition = %self.id, isr = ?proposal.members, "proposes another ISR");
+        observe::emit(|| ReplicaEvent::IsrProposed {
+            partition: self.id,
+            leader_epoch: proposal.leader_epoch,
+            isr: state.isr(),
+            proposed: proposal.isr(),
+        });
+        // A receiver that is gone has stopped already.
+        let _ = self.context.proposals.send(Proposed { partition: self.id, proposal });
+    }
+}
+
+impl Replica {
+    /// A flush, where the topic's `flush.messages` asks for one before what was appended counts as written.
+    fn flush_if_asked(&mut self) -> Option<SyncTask> {
+        let unflushed = self.log.log_end_offset().0 - self.log.recovery_point().0;
+        let due = u64::try_from(unflushed).is_ok_and(|unflushed| unflushed >= self.log.config().flush_messages);
+        due.then(|| self.log.flush())
+    }
+
+    /// Something changed that every fetch must look at: its role, or the end of its log.
+    fn wake_all_fetches(&mut self) {
+        self.parked.take_followers().for_each(|follower| follower.ring());
+        self.parked.take_consumers().for_each(|consumer| consumer.ring());
+    }
+}
+
+impl Election {
+    /// Waits until the first offset of the epoch is durable, and then leads, unless the epoch is over by then.
+    pub async fn finish(self) {
+        let durable = self.durable.await;
+        let partition = &self.partition;
+        let mut replica = partition.replica.lock();
+        if let Err(error) = durable {
+            partition.fail(&mut replica, &error);
+            return;
+        }
+        let image = &partition.context.image;
+        let high_watermark = replica.state.high_watermark();
+        let Some(effects) = replica.state.on_epoch_durable(self.leader_epoch, monotonic_now(), image) else { return };
+        let state = &replica.state;
+        sometimes!(state.has_stale_high_watermark(), "a new leader starts with a stale high watermark");
+        observe::emit(|| ReplicaEvent::BecameLeader {
+            partition: partition.id,
+            leader_epoch: self.leader_epoch,
+            partition_epoch: state.partition_epoch(),
+            isr: state.isr(),
+            leader_epoch_start_offset: state.in_sync().map_or(state.log_end_offset(), isr::InSync::epoch_start),
+            high_watermark,
+        });
+        partition.carry_out(&mut replica, effects);
+    }
+}

@@ -1,0 +1,149 @@
+//! A replica that follows: where it goes on, and what it does with what its leader sent.
+//!
+//! Everything is checked again under the lock: the role or the log may have changed while the fetch was on its way. It
+//! never decides where to cut a log that differs: it is told by `replication::truncation`. Driven by
+//! `replication::fetcher`.
+
+use super::Partition;
+use super::fetching::end_of;
+use super::state::{Cut, EpochEnd, FollowerPosition, Role};
+use crate::event::ReplicaEvent;
+use protocol::ids::{LeaderEpoch, Offset};
+use runtime::{observe, sometimes, task};
+use std::sync::Arc;
+use storage::{AppendError, LogError, SyncTask};
+
+/// What the leader sent for one partition.
+#[derive(Clone, Copy, Debug)]
+pub struct FromLeader<'a> {
+    /// Whole batches from the fetch offset on, and perhaps a piece of one more.
+    pub records: &'a [u8],
+    /// The leader's high watermark.
+    pub high_watermark: Offset,
+    /// The first offset that the leader keeps.
+    pub log_start_offset: Offset,
+}
+
+/// What became of it.
+#[derive(Debug, Default)]
+pub struct Copied {
+    /// Whether it was looked at: not when the replica has moved on since it asked.
+    pub current: bool,
+    /// What must end before the next fetch may say that the records are here (`flush.messages`).
+    pub flush: Option<SyncTask>,
+    /// What must end before more can be appended: the cut that was made is being made durable.
+    pub settled: Option<task::JoinHandle<()>>,
+}
+
+/// What a cut is decided on.
+pub struct CutView<'a> {
+    /// One past the last record.
+    pub log_end_offset: Offset,
+    log: &'a storage::Log,
+}
+
+impl CutView<'_> {
+    /// Where an epoch ends in this replica's log, or the largest one below it.
+    pub fn end_of(&self, leader_epoch: LeaderEpoch) -> Option<EpochEnd> {
+        end_of(self.log, leader_epoch)
+    }
+}
+
+impl Partition {
+    /// Where this replica goes on copying, as long as it follows in this leader epoch.
+    pub fn follower_position(&self, leader_epoch: LeaderEpoch) -> Option<FollowerPosition> {
+        let replica = self.replica.lock();
+        let follows = matches!(replica.state.role(), Role::Follower) && replica.state.leader_epoch() == leader_epoch;
+        follows.then(|| FollowerPosition {
+            leader_epoch,
+            fetch_offset: replica.state.log_end_offset(),
+            last_fetched_epoch: replica.log.latest_epoch(),
+            log_start_offset: replica.state.log_start_offset(),
+            high_watermark: replica.state.high_watermark(),
+        })
+    }
+
+    /// Appends what the leader sent in answer to a fetch from `asked` (`ReplicaFetcherThread.processPartitionData`).
+    ///
+    /// # Errors
+    /// When the batches are not sound or do not follow what is here, which fetching again may mend; or when the disk fails,
+    /// which takes the replica offline.
+    pub fn append_as_follower(&self, asked: &FollowerPosition, sent: &FromLeader<'_>) -> Result<Copied, AppendError> {
+        let mut replica = self.replica.lock();
+        if !is_current(&replica, asked) {
+            sometimes!(true, "what a leader sent came too late to be used");
+            return Ok(Copied::default());
+        }
+        if !sent.records.is_empty() {
+            if let Err(error) = replica.log.append_as_follower(sent.records) {
+                if let AppendError::Log(cause) = &error {
+                    self.fail(&mut replica, cause);
+                }
+                return Err(error);
+            }
+        }
+        let log_end_offset = replica.log.log_end_offset();
+        if replica.state.on_follower_append(log_end_offset, sent.high_watermark).is_some() {
+            self.high_watermark_rose(&mut replica);
+        }
+        // The leader's log start is below its high watermark, but ours may be behind both.
+        let start = sent.log_start_offset.min(replica.state.log_end_offset());
+        if start > replica.state.log_start_offset() {
+            replica.log.set_log_start_offset(start).inspect_err(|error| self.fail(&mut replica, error))?;
+            replica.state.on_log_start(start);
+        }
+        Ok(Copied { current: true, flush: replica.flush_if_asked(), settled: None })
+    }
+
+    /// Cuts the log where it differs from the leader's, which answered so to a fetch from `asked`
+    /// (`AbstractFetcherThread.truncateOnFetchResponse`). High watermark and log start are left alone: the next fetch
+    /// brings them.
+    ///
+    /// # Errors
+    /// When the disk fails, which takes the replica offline.
+    pub fn truncate(
+        self: &Arc<Self>,
+        asked: &FollowerPosition,
+        decide: impl FnOnce(&CutView<'_>) -> Cut,
+    ) -> Result<Copied, LogError> {
+        let mut replica = self.replica.lock();
+        if !is_current(&replica, asked) {
+            return Ok(Copied::default());
+        }
+        let cut = decide(&CutView { log_end_offset: replica.state.log_end_offset(), log: &replica.log });
+        let high_watermark = replica.state.high_watermark();
+        let done = match cut {
+            Cut::Nowhere => return Ok(Copied { current: true, ..Copied::default() }),
+            Cut::To(offset) => replica.log.truncate_to(offset),
+            Cut::RestartAt(offset) => replica.log.truncate_fully_and_start_at(offset),
+        };
+        let durable = done.inspect_err(|error| self.fail(&mut replica, error))?;
+        let (start, truncated_to) = (replica.log.log_start_offset(), replica.log.log_end_offset());
+        match cut {
+            Cut::RestartAt(_) => {
+                runtime::reachable!("a follower began anew at its leader's log start");
+                replica.state.on_restarted_at(truncated_to);
+            }
+            Cut::To(_) | Cut::Nowhere => replica.state.on_truncated(start, truncated_to),
+        }
+        if truncated_to < high_watermark {
+            tracing::warn!(partition = %self.id, %truncated_to, %high_watermark, "cut below the high watermark");
+        }
+        observe::emit(|| ReplicaEvent::Diverged {
+            partition: self.id,
+            leader_epoch: asked.leader_epoch,
+            truncated_to,
+        });
+        replica.wake_all_fetches();
+        let settled = (!durable.is_done()).then(|| self.settle(&mut replica, durable));
+        Ok(Copied { current: true, flush: None, settled })
+    }
+}
+
+/// Whether the replica still follows in the leader epoch in which it asked, from the offset from which it asked.
+fn is_current(replica: &super::Replica, asked: &FollowerPosition) -> bool {
+    let state = &replica.state;
+    matches!(state.role(), Role::Follower)
+        && state.leader_epoch() == asked.leader_epoch
+        && state.log_end_offset() == asked.fetch_offset
+}

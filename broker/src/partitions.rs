@@ -1,0 +1,348 @@
+//! Every replica on this broker, and what the metadata makes of each.
+//!
+//! It never decides who leads or what is committed: it brings the metadata's changes to the partitions ([`crate::partition`])
+//! and says what is to be copied from whom. It takes no part until the metadata holds this very start of the broker: what
+//! came before is history, and acting on it would undo what the logs know better. Driven by the metadata cache, which
+//! gives it every image in order.
+
+mod checkpoints;
+mod creation;
+mod loading;
+
+pub use loading::{LoadError, Loaded, Outgoing, PartitionsConfig};
+
+use crate::partition::context::ReplicaContext;
+use crate::partition::state::PartitionUpdate;
+use crate::partition::{Partition, Updated};
+use metadata::config::{Properties, TimestampType as TopicTimestampType, TopicConfig};
+use metadata::delta::Changes;
+use metadata::image::{Image, PartitionImage};
+use metadata::record::ConfigResource;
+use protocol::ids::{BrokerId, DirectoryId, IncarnationId, LeaderEpoch, TopicPartition};
+use protocol::record_batch::TimestampType;
+use runtime::disk::{Disk, DirectoryLock};
+use runtime::sync::{AsyncMutex, Lock, Notify, mpsc};
+use runtime::{reachable, sometimes, task};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use storage::{Checkpoint, LogConfig};
+
+/// The rank of the list of replicas: a partition's lock may be taken under it.
+const RANK: u8 = 5;
+
+/// Something that fetchers must do.
+#[derive(Clone, Debug)]
+pub enum FetchChange {
+    /// Copy this partition from this leader, in this leader epoch.
+    Follow {
+        /// What to copy.
+        partition: Arc<Partition>,
+        /// From whom.
+        leader: BrokerId,
+        /// In which leader epoch.
+        leader_epoch: LeaderEpoch,
+    },
+    /// Copy this partition no more.
+    Stop {
+        /// What was copied.
+        partition: TopicPartition,
+    },
+}
+
+/// One log directory.
+struct Directory {
+    disk: Disk,
+    id: DirectoryId,
+    failed: AtomicBool,
+    /// What the checkpoint files hold, and the right to replace them.
+    checkpoints: AsyncMutex<Checkpoints>,
+    _lock: DirectoryLock,
+}
+
+#[derive(Default)]
+struct Checkpoints {
+    high_watermarks: Checkpoint,
+    recovery_points: Checkpoint,
+    log_starts: Checkpoint,
+}
+
+/// A replica that the metadata assigns to this broker, or did when the broker stopped.
+enum Hosted {
+    /// Its log is open. It may be offline.
+    Here(Arc<Partition>),
+    /// Its log is being created.
+    Creating,
+}
+
+#[derive(Default)]
+struct Replicas {
+    hosted: BTreeMap<TopicPartition, Hosted>,
+    /// The directory names for which a log is being created.
+    creating: BTreeSet<String>,
+    /// Logs that were found at the start and that no metadata has spoken of yet.
+    found: BTreeMap<TopicPartition, Arc<Partition>>,
+    /// Whether the metadata holds this start of the broker.
+    takes_part: bool,
+    stopped: bool,
+}
+
+/// Every replica on this broker.
+pub struct Partitions {
+    context: Arc<ReplicaContext>,
+    properties: Arc<Properties>,
+    incarnation_id: IncarnationId,
+    directories: Vec<Directory>,
+    replicas: Lock<Replicas>,
+    fetching: mpsc::UnboundedSender<FetchChange>,
+    failures: Lock<Option<mpsc::UnboundedReceiver<usize>>>,
+    /// Woken when a log directory fails.
+    failed: Notify,
+}
+
+impl Partitions {
+    /// What all replicas share.
+    pub fn context(&self) -> &Arc<ReplicaContext> {
+        &self.context
+    }
+
+    /// The log directories that have not failed, for the broker's registration and its heartbeats.
+    pub fn online_directories(&self) -> Vec<DirectoryId> {
+        self.directories.iter().filter(|directory| !directory.has_failed()).map(|directory| directory.id).collect()
+    }
+
+    /// The log directories whose disks failed.
+    pub fn failed_directories(&self) -> Vec<DirectoryId> {
+        self.directories.iter().filter(|directory| directory.has_failed()).map(|directory| directory.id).collect()
+    }
+
+    /// Waits until every log directory has failed: then the broker can do nothing but stop (`LogManager`, KIP-112).
+    pub async fn all_directories_failed(&self) {
+        loop {
+            let failed = self.failed.notified();
+            if self.online_directories().is_empty() {
+                return;
+            }
+            failed.await;
+        }
+    }
+
+    /// The replica of a partition, if this broker has one whose log is open.
+    pub fn get(&self, of: TopicPartition) -> Option<Arc<Partition>> {
+        match self.replicas.lock().hosted.get(&of) {
+            Some(Hosted::Here(partition)) => Some(partition.clone()),
+            Some(Hosted::Creating) | None => None,
+        }
+    }
+
+    /// Every replica whose log is open.
+    pub fn all(&self) -> Vec<Arc<Partition>> {
+        self.replicas.lock().here().collect()
+    }
+
+    /// Time passed: leaders look for followers that lag.
+    pub fn tick(&self) {
+        self.all().iter().for_each(|partition| partition.tick());
+    }
+
+    /// Takes the next image and what changed in it. Never waits: what must (creating a log, making an epoch durable) goes
+    /// on by itself, and is overtaken by newer metadata where that comes first.
+    pub fn apply(self: &Arc<Self>, image: &Image, changes: &Changes) {
+        let image = Arc::new(image.clone());
+        self.context.image.set(image.clone());
+        let takes_part = {
+            let replicas = self.replicas.lock();
+            if replicas.stopped {
+                return;
+            }
+            replicas.takes_part
+        };
+        if !takes_part {
+            let registered = image.broker(self.context.local).map(|broker| broker.incarnation_id);
+            if registered == Some(self.incarnation_id) {
+                self.take_part(&image);
+            }
+            return;
+        }
+        for topic in changes.topics_removed.values() {
+            for (partition, _) in topic.partitions() {
+                self.remove(TopicPartition { topic_id: topic.id, partition });
+            }
+        }
+        for of in &changes.partitions {
+            self.place(&image, *of);
+        }
+        self.apply_configs(&image, &changes.configs);
+        if !changes.brokers.is_empty() {
+            self.all().iter().for_each(|partition| partition.on_brokers_changed());
+        }
+    }
+
+    /// The metadata holds this start of the broker: from here on it says what this broker keeps. Logs that it does not
+    /// assign to this broker are set aside, and never used again (KAFKA-14616).
+    fn take_part(self: &Arc<Self>, image: &Arc<Image>) {
+        self.replicas.lock().takes_part = true;
+        for (of, partition) in image.partitions() {
+            if partition.replicas.contains(&self.context.local) {
+                self.place(image, of);
+            }
+        }
+        let stray = std::mem::take(&mut self.replicas.lock().found);
+        sometimes!(!stray.is_empty(), "a log was found that the metadata does not assign to this broker");
+        for partition in stray.into_values() {
+            tracing::warn!(partition = %partition.id(), topic = %partition.topic(), "a stray log is set aside");
+            partition.stop();
+            self.set_aside(partition.directory(), &partition.directory_name());
+        }
+    }
+
+    /// Gives a partition the place that the metadata gives it: here, in some role, or not here.
+    fn place(self: &Arc<Self>, image: &Image, of: TopicPartition) {
+        let state = image.partition(of).filter(|state| state.replicas.contains(&self.context.local));
+        let (Some(state), Some(topic)) = (state, image.topic(of.topic_id)) else {
+            self.remove(of);
+            return;
+        };
+        let partition = {
+            let mut replicas = self.replicas.lock();
+            match replicas.hosted.get(&of) {
+                Some(Hosted::Here(partition)) => Some(partition.clone()),
+                // Whoever creates it looks at the newest metadata afterwards.
+                Some(Hosted::Creating) => return,
+                None => {
+                    let found = replicas.found.remove(&of);
+                    let hosted = found.clone().map_or(Hosted::Creating, Hosted::Here);
+                    replicas.hosted.insert(of, hosted);
+                    if let Some(found) = &found {
+                        self.configure(image, found);
+                    }
+                    found
+                }
+            }
+        };
+        match partition {
+            Some(partition) => self.update(&partition, state),
+            None => {
+                let (partitions, topic) = (self.clone(), topic.name.clone());
+                task::spawn(async move { partitions.create(of, topic).await });
+            }
+        }
+    }
+
+    /// Brings the metadata of a partition to its replica, and what that makes of it to the fetchers.
+    fn update(self: &Arc<Self>, partition: &Arc<Partition>, state: &PartitionImage) {
+        let update = PartitionUpdate {
+            leader: state.leader,
+            leader_epoch: state.leader_epoch,
+            partition_epoch: state.partition_epoch,
+            replicas: &state.replicas,
+            isr: &state.isr,
+        };
+        match partition.update(&update) {
+            Updated::Ignored | Updated::Leads | Updated::Follows { new_epoch: false, .. } => {}
+            Updated::Elected(election) => {
+                self.change_fetching(FetchChange::Stop { partition: partition.id() });
+                task::spawn(election.finish());
+            }
+            Updated::Follows { new_epoch: true, leader: None, .. } => {
+                self.change_fetching(FetchChange::Stop { partition: partition.id() });
+            }
+            Updated::Follows { new_epoch: true, leader: Some(leader), leader_epoch } => {
+                self.change_fetching(FetchChange::Follow { partition: partition.clone(), leader, leader_epoch });
+            }
+        }
+    }
+
+    /// The metadata does not assign the partition to this broker any more: its directory is renamed at once, so that
+    /// another one may have its name, and removed later.
+    fn remove(self: &Arc<Self>, of: TopicPartition) {
+        let removed = self.replicas.lock().hosted.remove(&of);
+        let Some(Hosted::Here(partition)) = removed else { return };
+        tracing::info!(partition = %of, topic = %partition.topic(), "a replica is removed");
+        self.change_fetching(FetchChange::Stop { partition: of });
+        self.delete(&partition);
+    }
+
+    fn change_fetching(&self, change: FetchChange) {
+        // A receiver that is gone has stopped already.
+        let _ = self.fetching.send(change);
+    }
+
+    /// Brings changed settings to the replicas that they concern.
+    fn apply_configs(&self, image: &Image, changed: &BTreeSet<ConfigResource>) {
+        let local = self.context.local;
+        let of_this_broker = |resource: &ConfigResource| match resource {
+            ConfigResource::Broker(Some(broker_id)) => *broker_id == local,
+            ConfigResource::Broker(None) => true,
+            ConfigResource::Topic(_) => false,
+        };
+        let all_topics = changed.iter().any(of_this_broker);
+        if changed.is_empty() {
+            return;
+        }
+        for partition in self.all() {
+            if all_topics || changed.contains(&ConfigResource::Topic(partition.topic().to_string())) {
+                reachable!("the settings of a replica changed");
+                self.configure(image, &partition);
+            }
+        }
+    }
+
+    fn configure(&self, image: &Image, partition: &Partition) {
+        let config = TopicConfig::resolve(image, &self.properties, partition.topic());
+        partition.set_config(log_config(&config), config.min_insync_replicas);
+    }
+
+    /// The disk of a log directory failed: every log on it goes offline (KIP-112).
+    fn fail_directory(&self, failed: usize) {
+        let directory = &self.directories[failed];
+        if directory.failed.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        tracing::error!(directory = %directory.disk.root(), "a log directory failed");
+        reachable!("a log directory failed");
+        for partition in self.all().iter().filter(|partition| partition.directory() == failed) {
+            partition.go_offline();
+        }
+        self.failed.notify_waiters();
+    }
+}
+
+impl Replicas {
+    fn here(&self) -> impl Iterator<Item = Arc<Partition>> {
+        self.hosted.values().filter_map(|hosted| match hosted {
+            Hosted::Here(partition) => Some(partition.clone()),
+            Hosted::Creating => None,
+        })
+    }
+}
+
+impl Directory {
+    fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+}
+
+/// The settings of a topic, as its logs need them.
+pub fn log_config(config: &TopicConfig) -> LogConfig {
+    let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    LogConfig {
+        segment_bytes: config.segment_bytes,
+        segment_ms: signed(config.segment_ms),
+        segment_index_bytes: config.segment_index_bytes,
+        index_interval_bytes: config.index_interval_bytes,
+        max_message_bytes: usize::try_from(config.max_message_bytes).unwrap_or(usize::MAX),
+        message_timestamp_type: match config.message_timestamp_type {
+            TopicTimestampType::CreateTime => TimestampType::CreateTime,
+            TopicTimestampType::LogAppendTime => TimestampType::LogAppendTime,
+        },
+        flush_messages: config.flush_messages,
+        flush_ms: config.flush_ms,
+        producer_id_expiration_ms: signed(config.producer_id_expiration_ms),
+        retention_ms: config.retention_ms.map_or(-1, signed),
+        retention_bytes: config.retention_bytes.map_or(-1, signed),
+        deletes: config.cleanup_policy.delete,
+        compacts: config.cleanup_policy.compact,
+        file_delete_delay_ms: config.file_delete_delay_ms,
+    }
+}

@@ -1,0 +1,287 @@
+//! What a start of the broker does with its log directories, before anything is served.
+//!
+//! The first act is to take the mark of a clean stop, of all directories, before any log is opened: a crash in the middle
+//! of loading must not look like a clean stop the next time (KAFKA-10471).
+
+use super::{Checkpoints, Directory, FetchChange, Partitions, Replicas, log_config};
+use crate::partition::Partition;
+use crate::partition::context::{CurrentImage, Proposed, ReplicaContext, wall_now};
+use futures_util::stream::{self, StreamExt};
+use metadata::config::{Properties, TopicConfig};
+use metadata::image::Image;
+use protocol::ids::{BrokerEpoch, BrokerId, DirectoryId, IncarnationId, Offset, PartitionIndex, TopicPartition};
+use runtime::disk::Disk;
+use runtime::sync::{AsyncMutex, Lock, Notify, mpsc};
+use runtime::{sometimes, task};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+use storage::directory::{Kind, MetaProperties};
+use storage::{Checkpoint, Log, LogError, Recovery, checkpoint, directory};
+
+/// The rank of the place where the channel of failures waits to be taken.
+const FAILURES_RANK: u8 = 6;
+
+/// What [`Partitions::load`] needs to know.
+#[derive(Clone, Debug)]
+pub struct PartitionsConfig {
+    /// This broker.
+    pub node_id: BrokerId,
+    /// Its cluster.
+    pub cluster_id: String,
+    /// This start of its process.
+    pub incarnation_id: IncarnationId,
+    /// The static settings.
+    pub properties: Arc<Properties>,
+}
+
+/// What replicas say to what stands above them: `replication` takes it.
+pub struct Outgoing {
+    /// ISR proposals.
+    pub proposals: mpsc::UnboundedReceiver<Proposed>,
+    /// What is to be copied from whom.
+    pub fetching: mpsc::UnboundedReceiver<FetchChange>,
+}
+
+/// A broker's replicas, loaded.
+pub struct Loaded {
+    /// The replicas. Nobody serves them before the metadata has spoken.
+    pub partitions: Arc<Partitions>,
+    /// Under which registration this broker stopped cleanly, if it did, in every directory: proof for the controller that
+    /// nothing was lost (KIP-966).
+    pub previous_broker_epoch: Option<BrokerEpoch>,
+    /// For `replication`.
+    pub outgoing: Outgoing,
+}
+
+/// Why the log directories cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// There is none.
+    #[error("a broker needs at least one log directory")]
+    NoDirectory,
+    /// It belongs to somebody else.
+    #[error("{directory} belongs to node {node_id} of cluster {cluster_id}")]
+    Foreign {
+        /// Which one.
+        directory: String,
+        /// Whose it is.
+        node_id: BrokerId,
+        /// Of which cluster.
+        cluster_id: String,
+    },
+    /// It cannot be read or written.
+    #[error("cannot use {directory}")]
+    Log {
+        /// Which one.
+        directory: String,
+        /// Why.
+        #[source]
+        cause: LogError,
+    },
+}
+
+/// A directory that was opened, and how it had been left.
+struct Opened {
+    directory: Directory,
+    clean: bool,
+    broker_epoch: Option<BrokerEpoch>,
+}
+
+impl Partitions {
+    /// Opens every log in the directories, and recovers those that were not left cleanly.
+    ///
+    /// A log that cannot be opened is left out: its partition is copied anew from its leader, or stays without a replica
+    /// here. The broker then has no proof of a clean stop.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub async fn load(config: PartitionsConfig, disks: Vec<Disk>) -> Result<Loaded, LoadError> {
+        if disks.is_empty() {
+            return Err(LoadError::NoDirectory);
+        }
+        let mut opened = Vec::with_capacity(disks.len());
+        for disk in disks {
+            let root = disk.root();
+            let directory = open_directory(&config, disk).await;
+            opened.push(directory.map_err(|cause| cause.in_directory(root))?);
+        }
+        let (proposals, proposals_taken) = mpsc::unbounded_channel();
+        let (fetching, fetching_taken) = mpsc::unbounded_channel();
+        let (failures, failures_taken) = mpsc::unbounded_channel();
+        let context = Arc::new(ReplicaContext {
+            local: config.node_id,
+            lag_max: Duration::from_millis(config.properties.unsigned("replica.lag.time.max.ms")),
+            image: CurrentImage::default(),
+            proposals,
+            failures,
+        });
+        let mut found = BTreeMap::new();
+        let mut proof = opened[0].broker_epoch;
+        for (number, opened) in opened.iter().enumerate() {
+            let all_open = load_logs(&config, &context, number, opened, &mut found).await;
+            let all_open = all_open.map_err(|cause| LoadError::Log { directory: opened.directory.disk.root(), cause })?;
+            proof = proof.filter(|epoch| opened.clean && all_open && opened.broker_epoch == Some(*epoch));
+        }
+        sometimes!(proof.is_some(), "a broker starts with proof of a clean stop");
+        let partitions = Self {
+            context,
+            properties: config.properties,
+            incarnation_id: config.incarnation_id,
+            directories: opened.into_iter().map(|opened| opened.directory).collect(),
+            replicas: Lock::new(super::RANK, Replicas { found, ..Replicas::default() }),
+            fetching,
+            failures: Lock::new(FAILURES_RANK, Some(failures_taken)),
+            failed: Notify::new(),
+        };
+        let outgoing = Outgoing { proposals: proposals_taken, fetching: fetching_taken };
+        Ok(Loaded { partitions: Arc::new(partitions), previous_broker_epoch: proof, outgoing })
+    }
+}
+
+/// Why one directory cannot be used.
+enum DirectoryError {
+    Foreign(MetaProperties),
+    Log(LogError),
+}
+
+impl From<LogError> for DirectoryError {
+    fn from(error: LogError) -> Self {
+        Self::Log(error)
+    }
+}
+
+impl DirectoryError {
+    fn in_directory(self, directory: String) -> LoadError {
+        match self {
+            Self::Foreign(MetaProperties { cluster_id, node_id, .. }) => {
+                LoadError::Foreign { directory, node_id, cluster_id }
+            }
+            Self::Log(cause) => LoadError::Log { directory, cause },
+        }
+    }
+}
+
+/// Claims a directory, formats it if it is new, and takes the mark of a clean stop.
+async fn open_directory(config: &PartitionsConfig, disk: Disk) -> Result<Opened, DirectoryError> {
+    let lock = directory::lock(&disk)?;
+    let meta = match MetaProperties::read(&disk)? {
+        Some(meta) if meta.cluster_id != config.cluster_id || meta.node_id != config.node_id => {
+            return Err(DirectoryError::Foreign(meta));
+        }
+        Some(meta) => meta,
+        None => MetaProperties { cluster_id: config.cluster_id.clone(), node_id: config.node_id, directory_id: None },
+    };
+    let id = match meta.directory_id {
+        Some(id) => id,
+        None => {
+            let id = DirectoryId(runtime::rand::uuid());
+            MetaProperties { directory_id: Some(id), ..meta }.write(&disk).await?;
+            id
+        }
+    };
+    let mark = directory::take_clean_shutdown(&disk).await?;
+    let read = |name| {
+        Checkpoint::read(&disk, name).unwrap_or_else(|error| {
+            tracing::warn!(%error, "a checkpoint file is left out of account");
+            Checkpoint::default()
+        })
+    };
+    let checkpoints = Checkpoints {
+        high_watermarks: read(checkpoint::HIGH_WATERMARK),
+        recovery_points: read(checkpoint::RECOVERY_POINT),
+        log_starts: read(checkpoint::LOG_START),
+    };
+    let directory =
+        Directory { disk, id, failed: AtomicBool::new(false), checkpoints: AsyncMutex::new(checkpoints), _lock: lock };
+    Ok(Opened { directory, clean: mark.is_some(), broker_epoch: mark.and_then(|mark| mark.broker_epoch) })
+}
+
+/// Opens every log of a directory, some at a time, and returns whether all could be.
+async fn load_logs(
+    config: &PartitionsConfig,
+    context: &Arc<ReplicaContext>,
+    number: usize,
+    opened: &Opened,
+    found: &mut BTreeMap<TopicPartition, Arc<Partition>>,
+) -> Result<bool, LogError> {
+    let disk = &opened.directory.disk;
+    let checkpoints = opened.directory.checkpoints.lock().await;
+    let mut loading = Vec::new();
+    for (name, kind) in directory::list(disk)? {
+        match kind {
+            Kind::Log { topic, partition } => {
+                let recovery_point = checkpoints.recovery_points.get(&topic, partition);
+                let recovery = match opened.clean {
+                    true => Recovery::Clean,
+                    false => Recovery::Unclean { recovery_point: recovery_point.unwrap_or(Offset::ZERO) },
+                };
+                let start = checkpoints.log_starts.get(&topic, partition);
+                let high_watermark = checkpoints.high_watermarks.get(&topic, partition);
+                let (config, context, disk) = (config.clone(), context.clone(), disk.clone());
+                loading.push(async move {
+                    let place = Place { name, topic, partition, number };
+                    // A task of its own, so that several processors recover at once.
+                    let opened = task::spawn(async move {
+                        let log = open_log(&config, &disk, &place, recovery, start).await;
+                        log.map(|log| place.with(log, high_watermark, context)).map_err(|error| (place.name, error))
+                    });
+                    opened.await
+                });
+            }
+            Kind::Deleted => directory::remove(disk, &name)?,
+            Kind::Stray | Kind::Other => {}
+        }
+    }
+    let at_once = usize::try_from(config.properties.int("num.recovery.threads.per.data.dir")).unwrap_or(1).max(1);
+    let mut loaded = stream::iter(loading).buffered(at_once);
+    let mut all_open = true;
+    while let Some(opened) = loaded.next().await {
+        match opened.expect("a log's recovery neither panics nor is aborted") {
+            Ok(partition) => {
+                found.insert(partition.id(), partition);
+            }
+            Err((name, error)) => {
+                tracing::error!(directory = name, %error, "a log cannot be opened");
+                all_open = false;
+            }
+        }
+    }
+    Ok(all_open)
+}
+
+/// Where a log lies.
+struct Place {
+    name: String,
+    topic: String,
+    partition: PartitionIndex,
+    number: usize,
+}
+
+impl Place {
+    fn with(&self, log: Log, high_watermark: Option<Offset>, context: Arc<ReplicaContext>) -> Arc<Partition> {
+        let of = log.topic_partition();
+        Partition::new(of, self.topic.as_str().into(), self.number, log, high_watermark, context)
+    }
+}
+
+async fn open_log(
+    config: &PartitionsConfig,
+    disk: &Disk,
+    place: &Place,
+    recovery: Recovery,
+    start: Option<Offset>,
+) -> Result<Log, LogError> {
+    // The topic's own settings come with the metadata; until then the broker's hold.
+    let topic_config = TopicConfig::resolve(&Image::default(), &config.properties, &place.topic);
+    let mut log = Log::open(disk, &place.name, log_config(&topic_config), recovery, wall_now()).await?;
+    if log.partition() != place.partition {
+        let what = format!("it holds partition {}", log.partition());
+        return Err(LogError::Malformed { path: place.name.clone(), what });
+    }
+    if let Some(start) = start {
+        log.restore_log_start_offset(start)?.await?;
+    }
+    Ok(log)
+}
