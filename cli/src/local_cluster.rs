@@ -232,8 +232,9 @@ impl LocalCluster {
     pub fn log_tail(&self, id: i32) -> String {
         let read = Disk::real(self.node_folder(id)).and_then(|disk| disk.open("server.log", Open::Existing)).and_then(|file| {
             let length = file.len()?;
-            let mut tail = vec![0; length.min(2_000) as usize];
-            file.read_at(&mut tail, length - tail.len() as u64)?;
+            let kept = length.min(2_000);
+            let mut tail = vec![0; kept as usize];
+            file.read_at(&mut tail, length - kept)?;
             Ok(tail)
         });
         String::from_utf8_lossy(&read.unwrap_or_default()).into_owned()

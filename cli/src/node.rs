@@ -3,7 +3,7 @@
 use crate::output::Failure;
 use broker::{Broker, BrokerConfig, ListenerConfig};
 use controller::{Controller, ControllerConfig};
-use metadata::config::{Origin, Properties};
+use metadata::config::Properties;
 use protocol::ids::{BrokerId, ClusterUuid, DirectoryId};
 use runtime::disk::Disk;
 use std::{
@@ -12,9 +12,6 @@ use std::{
     sync::Arc,
 };
 use storage::directory::MetaProperties;
-
-/// The name of the listener that gregor opens for brokers where the configuration gives them none of their own.
-const OWN_LISTENER: &str = broker::config::INTER_BROKER_LISTENER;
 
 /// A listener as `listeners` writes it: `NAME://host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -268,7 +265,7 @@ fn voters(text: Option<&str>, id: BrokerId, own: Option<&Endpoint>) -> Result<BT
     }
 }
 
-/// The listener for clients, and the one for brokers: as named, else one of gregor's own on a free port.
+/// The listener for clients, and the one for brokers. Where they are the same, the broker opens another one for brokers.
 fn broker_listeners(
     listeners: &[Endpoint],
     advertised: &[Endpoint],
@@ -298,19 +295,14 @@ fn broker_listeners(
         [] => return Err(wrong("listeners", "has none for clients: write PLAINTEXT://:9092")),
         _ => return Err(wrong("listeners", "has several for clients: one beside those for brokers and controllers is served")),
     };
-    let own = || ListenerConfig {
-        name: OWN_LISTENER.into(),
-        bind: format!("{}:0", client.bind.rsplit_once(':').map_or("0.0.0.0", |(host, _)| host)),
-        advertised_host: client.advertised_host.clone(),
-        advertised_port: 0,
-    };
-    let inter_broker = named.filter(|named| named.name != client.name).map_or_else(own, config);
+    let inter_broker = named.map_or_else(|| client.clone(), config);
     Ok((client, inter_broker))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use metadata::config::Origin;
 
     fn node(text: &str) -> Result<Node, String> {
         let mut properties = Properties::new();
@@ -324,12 +316,12 @@ mod tests {
         controller.listener.names=CONTROLLER\nadvertised.listeners=PLAINTEXT://host.example:9092\nlog.dirs=/data";
 
     #[test]
-    fn one_listener_for_all_gives_brokers_one_of_their_own() {
+    fn one_listener_may_be_for_clients_and_brokers() {
         let (client, inter_broker) = node(COMBINED).expect("valid").broker.expect("a broker");
         assert_eq!((client.bind.as_str(), client.advertised_host.as_str()), ("0.0.0.0:9092", "host.example"));
-        assert_eq!((inter_broker.name.as_str(), inter_broker.bind.as_str()), (OWN_LISTENER, "0.0.0.0:0"));
+        assert_eq!(inter_broker, client);
         let named = format!("{COMBINED}\ninter.broker.listener.name=PLAINTEXT");
-        assert_eq!(node(&named).expect("valid").broker.expect("a broker").1.name, OWN_LISTENER);
+        assert_eq!(node(&named).expect("valid").broker.expect("a broker"), (client.clone(), client));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! and must be whole again within the deadline.
 
 use crate::{
-    event::{ClientEvent, WorldEvent},
+    event::WorldEvent,
     faults::{self, Begun, Fault, Target},
     history::History,
     invariants::{End, Violation},
@@ -368,9 +368,4 @@ impl Pending {
         self.next_at = self.step.every.map(|every| since + every.nanos().max(1));
         true
     }
-}
-
-/// Emits what the final drain read.
-pub(crate) fn drained(from: crate::event::NamedPartition, offset: protocol::ids::Offset, tag: crate::event::Tag) {
-    observe::emit(|| ClientEvent::Polled { from, offset, tag, reader: ClientEvent::DRAIN });
 }

@@ -63,9 +63,11 @@ impl Consume {
         };
         let consumer = Consumer::new(cluster, ConsumerOptions::default());
         let (begin, mut ends) = (consumer.beginning_offsets(&partitions, METADATA_TIMEOUT).await?, consumer.end_offsets(&partitions, METADATA_TIMEOUT).await?);
-        let from = if self.from_beginning { &begin } else { &ends };
+        let from = if self.from_beginning { begin } else { ends.clone() };
         consumer.assign(partitions.iter().cloned());
-        from.iter().for_each(|(partition, offset)| drop(consumer.seek(partition, *offset)));
+        for (partition, offset) in &from {
+            consumer.seek(partition, *offset);
+        }
         ends.retain(|partition, end| from.get(partition).is_some_and(|from| from < end));
         let (mut left, mut out) = (self.max_records.unwrap_or(u64::MAX), BufWriter::new(std::io::stdout().lock()));
         while left > 0 && !(self.exit && ends.is_empty()) {

@@ -210,7 +210,9 @@ impl Verify {
         let mut ends = consumer.end_offsets(&partitions, super::ADMIN_TIMEOUT).await?;
         ends.retain(|_, end| *end > Offset::ZERO);
         consumer.assign(partitions.iter().cloned());
-        partitions.iter().for_each(|partition| drop(consumer.seek_to_beginning(partition)));
+        for partition in &partitions {
+            consumer.seek_to_beginning(partition);
+        }
         let mut found: BTreeMap<u64, Offset> = BTreeMap::new();
         let mut last: BTreeMap<PartitionName, u64> = BTreeMap::new();
         let mut report = Report { sent, ..Report::default() };

@@ -16,7 +16,9 @@ pub(super) async fn run(cluster: Cluster, workload: &Workload, partitions: i32, 
     let all = (0..partitions).map(|partition| PartitionName::new(&workload.topic, PartitionIndex(partition)));
     let all: Vec<PartitionName> = all.collect();
     consumer.assign(all.iter().cloned());
-    all.iter().for_each(|partition| drop(consumer.seek_to_beginning(partition)));
+    for partition in &all {
+        consumer.seek_to_beginning(partition);
+    }
     while !stopping.is_requested() {
         match consumer.poll(Duration::from_millis(500)).await {
             Ok(records) => records.iter().for_each(|record| polled(record, reader)),

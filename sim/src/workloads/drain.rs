@@ -28,7 +28,9 @@ pub(super) async fn run(cluster: Cluster, partitions: Vec<PartitionName>) -> Res
     }
     let consumer = Consumer::new(cluster, ConsumerOptions::default());
     consumer.assign(partitions.iter().cloned());
-    partitions.iter().for_each(|partition| drop(consumer.seek_to_beginning(partition)));
+    for partition in &partitions {
+        consumer.seek_to_beginning(partition);
+    }
     while !ends.is_empty() {
         match consumer.poll(Duration::from_millis(500)).await {
             Ok(records) => {
