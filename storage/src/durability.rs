@@ -1,0 +1,320 @@
+//! What of one log is on the device, and the tasks that bring it there.
+//!
+//! A [`SyncTask`] is made under the partition's lock and awaited outside it; meanwhile the log goes on. What both sides must
+//! agree on lies here, behind a lock of its own that is held for a few instructions.
+
+use crate::{error::LogError, event::LogEvent, leader_epochs::LeaderEpochs};
+use protocol::ids::{Offset, TopicPartition, WallMillis};
+use runtime::{
+    disk::{Disk, File},
+    sync::{AsyncMutex, Lock},
+};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+/// The file that holds a log's [`LeaderEpochs`].
+pub(crate) const EPOCHS_FILE: &str = "leader-epoch-checkpoint";
+
+/// The rank of the lock below: a partition's lock may be held, nothing is taken inside.
+const RANK: u8 = 200;
+
+/// Work that waits for the device. It owns what it needs; dropping it does no harm and makes nothing durable.
+#[must_use = "nothing is durable until it is awaited"]
+pub struct SyncTask {
+    future: Option<Pin<Box<dyn Future<Output = Result<(), LogError>> + Send>>>,
+}
+
+impl SyncTask {
+    /// Nothing to wait for.
+    pub(crate) fn done() -> Self {
+        Self { future: None }
+    }
+
+    /// Whether there is nothing to wait for.
+    pub fn is_done(&self) -> bool {
+        self.future.is_none()
+    }
+}
+
+impl Future for SyncTask {
+    type Output = Result<(), LogError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.future {
+            Some(future) => future.as_mut().poll(context),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl fmt::Debug for SyncTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SyncTask").field("done", &self.is_done()).finish()
+    }
+}
+
+/// What one task has to bring to the device.
+#[derive(Default)]
+pub(crate) struct Plan {
+    /// These files' bytes.
+    pub files: Vec<File>,
+    /// The leader epochs, if they have changed.
+    pub epochs: bool,
+    /// The directory's names, if they have changed.
+    pub names: bool,
+    /// Then everything below this offset is durable.
+    pub target: Option<Offset>,
+}
+
+/// Shared by a log and its tasks.
+pub(crate) struct Durability {
+    disk: Disk,
+    directory: String,
+    partition: TopicPartition,
+    offline: AtomicBool,
+    state: Lock<State>,
+    /// Held while the epochs' file is replaced: two at once would share one temporary file.
+    writing_epochs: AsyncMutex<()>,
+}
+
+struct State {
+    recovery_point: Offset,
+    /// The highest recovery point that a checkpoint file may hold.
+    recovery_point_max: Offset,
+    /// The targets of tasks that are under way, lowered by truncations.
+    running: BTreeMap<u64, Offset>,
+    begun: u64,
+    epochs: String,
+    epochs_changed: u64,
+    epochs_durable: u64,
+    names_changed: u64,
+    names_durable: u64,
+    /// The change of names that must be durable before anything is appended.
+    barrier: u64,
+    /// When a task with a target was last begun.
+    flushed_at: WallMillis,
+}
+
+impl Durability {
+    /// For a log that was just opened: `recovery_point` is what the checkpoint file may hold, and `epochs` is what the
+    /// epochs' file holds.
+    pub fn new(
+        disk: &Disk,
+        directory: &str,
+        partition: TopicPartition,
+        recovery_point: Offset,
+        log_end_offset: Offset,
+        epochs: &LeaderEpochs,
+    ) -> Arc<Self> {
+        let state = State {
+            recovery_point: recovery_point.min(log_end_offset),
+            recovery_point_max: recovery_point,
+            running: BTreeMap::new(),
+            begun: 0,
+            epochs: epochs.encode(),
+            epochs_changed: 0,
+            epochs_durable: 0,
+            names_changed: 0,
+            names_durable: 0,
+            barrier: 0,
+            flushed_at: WallMillis(runtime::time::wall_now()),
+        };
+        Arc::new(Self {
+            disk: disk.clone(),
+            directory: directory.to_owned(),
+            partition,
+            offline: AtomicBool::new(false),
+            state: Lock::new(RANK, state),
+            writing_epochs: AsyncMutex::new(()),
+        })
+    }
+
+    /// Fails once a write or a sync has failed.
+    pub fn check_online(&self) -> Result<(), LogError> {
+        if self.is_offline() { Err(LogError::Offline { directory: self.directory.clone() }) } else { Ok(()) }
+    }
+
+    pub fn is_offline(&self) -> bool {
+        self.offline.load(Ordering::Acquire)
+    }
+
+    pub fn go_offline(&self) {
+        self.offline.store(true, Ordering::Release);
+    }
+
+    /// Fails while a removal of segments is not durable.
+    pub fn check_settled(&self) -> Result<(), LogError> {
+        let state = self.state.lock();
+        if state.barrier <= state.names_durable {
+            Ok(())
+        } else {
+            Err(LogError::Unsettled { directory: self.directory.clone() })
+        }
+    }
+
+    pub fn recovery_point(&self) -> Offset {
+        self.state.lock().recovery_point
+    }
+
+    pub fn recovery_point_max(&self) -> Offset {
+        self.state.lock().recovery_point_max
+    }
+
+    pub fn flushed_at(&self) -> WallMillis {
+        self.state.lock().flushed_at
+    }
+
+    /// The checkpoint file now holds this recovery point.
+    pub fn recovery_point_stored(&self, stored: Offset) {
+        let state = &mut *self.state.lock();
+        state.recovery_point_max = stored.max(state.recovery_point);
+    }
+
+    /// The log was cut: what lies above is not there to be durable.
+    pub fn truncated(&self, to: Offset) {
+        let state = &mut *self.state.lock();
+        state.recovery_point = state.recovery_point.min(to);
+        state.running.values_mut().for_each(|target| *target = (*target).min(to));
+    }
+
+    /// The log was emptied, and begins anew at an offset that need not be lower.
+    pub fn restarted(&self, at: Offset) {
+        let state = &mut *self.state.lock();
+        state.running.clear();
+        state.recovery_point = at;
+        state.recovery_point_max = state.recovery_point_max.max(at);
+    }
+
+    /// The epochs have changed.
+    pub fn set_epochs(&self, epochs: &LeaderEpochs) {
+        let state = &mut *self.state.lock();
+        state.epochs = epochs.encode();
+        state.epochs_changed += 1;
+    }
+
+    /// Files were created or removed. With `barrier` nothing may be appended until that is durable.
+    pub fn names_changed(&self, barrier: bool) {
+        let state = &mut *self.state.lock();
+        state.names_changed += 1;
+        if barrier {
+            state.barrier = state.names_changed;
+        }
+    }
+
+    /// Begins a task. The syncs of its files cover what was written until now.
+    pub fn task(self: &Arc<Self>, plan: Plan) -> SyncTask {
+        let Plan { files, epochs, names, target } = plan;
+        let (epochs, names, running) = {
+            let state = &mut *self.state.lock();
+            if target.is_some() {
+                state.flushed_at = WallMillis(runtime::time::wall_now());
+            }
+            let target = target.filter(|target| *target > state.recovery_point);
+            let running = target.map(|target| {
+                state.begun += 1;
+                state.running.insert(state.begun, target);
+                state.begun
+            });
+            let names = (names && state.names_durable < state.names_changed).then_some(state.names_changed);
+            (epochs && state.epochs_durable < state.epochs_changed, names, running)
+        };
+        if files.is_empty() && !epochs && names.is_none() && running.is_none() {
+            return SyncTask::done();
+        }
+        let syncs: Vec<_> = files.iter().map(File::sync).collect();
+        let shared = self.clone();
+        let future = async move {
+            let done = shared.carry_out(syncs, epochs, names).await;
+            shared.end(running, done)
+        };
+        SyncTask { future: Some(Box::pin(future)) }
+    }
+
+    async fn carry_out(
+        &self,
+        syncs: Vec<impl Future<Output = std::io::Result<()>>>,
+        epochs: bool,
+        names: Option<u64>,
+    ) -> Result<(), LogError> {
+        // The epochs come first: below a recovery point they are not found again by reading the log.
+        if epochs {
+            self.write_epochs().await?;
+        }
+        for sync in syncs {
+            sync.await.map_err(|error| LogError::io("sync", &self.directory, error))?;
+        }
+        if let Some(names) = names {
+            self.sync_names(names).await?;
+        }
+        Ok(())
+    }
+
+    async fn write_epochs(&self) -> Result<(), LogError> {
+        let _writing = self.writing_epochs.lock().await;
+        let (contents, changed, durable, names) = {
+            let state = self.state.lock();
+            (state.epochs.clone(), state.epochs_changed, state.epochs_durable, state.names_changed)
+        };
+        if durable >= changed {
+            return Ok(()); // another task wrote these meanwhile
+        }
+        let path = format!("{}/{EPOCHS_FILE}", self.directory);
+        let written = self.disk.write_atomically(&path, contents.as_bytes()).await;
+        written.map_err(|error| LogError::io("write", path, error))?;
+        let state = &mut *self.state.lock();
+        state.epochs_durable = state.epochs_durable.max(changed);
+        // The directory was synced along with it.
+        state.names_durable = state.names_durable.max(names);
+        Ok(())
+    }
+
+    async fn sync_names(&self, names: u64) -> Result<(), LogError> {
+        if self.state.lock().names_durable >= names {
+            return Ok(());
+        }
+        let synced = self.disk.sync_directory(&self.directory).await;
+        synced.map_err(|error| LogError::io("sync", &self.directory, error))?;
+        let state = &mut *self.state.lock();
+        state.names_durable = state.names_durable.max(names);
+        Ok(())
+    }
+
+    fn end(&self, running: Option<u64>, done: Result<(), LogError>) -> Result<(), LogError> {
+        let target = {
+            let state = &mut *self.state.lock();
+            let target = running.and_then(|running| state.running.remove(&running));
+            if let (Ok(()), Some(target)) = (&done, target) {
+                state.recovery_point = state.recovery_point.max(target);
+                state.recovery_point_max = state.recovery_point_max.max(target);
+            }
+            target
+        };
+        match (&done, target) {
+            (Ok(()), Some(up_to)) => {
+                let partition = self.partition;
+                runtime::observe::emit(|| LogEvent::Synced { partition, up_to });
+            }
+            (Ok(()), None) => {}
+            (Err(error), _) => {
+                self.go_offline();
+                tracing::error!(directory = self.directory, %error, "a log goes offline");
+            }
+        }
+        done
+    }
+}
+
+impl fmt::Debug for Durability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Durability").field("directory", &self.directory).field("offline", &self.is_offline()).finish()
+    }
+}

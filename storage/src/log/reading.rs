@@ -1,0 +1,168 @@
+//! Reading: slices of the files, and lookups by timestamp.
+
+use super::Log;
+use crate::{
+    error::{LogError, ReadError},
+    segment::{Segment, Span},
+};
+use protocol::{
+    ids::{LeaderEpoch, Offset, WallMillis},
+    record_batch::{BatchHeader, Record, records},
+};
+use runtime::disk::FileSlice;
+
+/// The most that one batch may grow to when it is decompressed to look for a timestamp.
+const DECOMPRESSED_BYTES_MAX: usize = 100 << 20;
+
+/// Whole batches of a log, not copied.
+#[derive(Clone, Debug)]
+pub struct LogSlice {
+    /// Their bytes; none when nothing was there to read.
+    pub slice: FileSlice,
+    /// First offset of the first batch, which may lie before the asked offset; the asked offset when there is none.
+    pub base_offset: Offset,
+    /// One past the last batch: where to read on.
+    pub next_offset: Offset,
+}
+
+/// A record that was looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundOffset {
+    /// Its offset.
+    pub offset: Offset,
+    /// Its timestamp.
+    pub timestamp: WallMillis,
+    /// The leader epoch stamped on its batch.
+    pub leader_epoch: LeaderEpoch,
+}
+
+impl Log {
+    /// Reads whole batches from the one that holds `from` on, out of one segment: those that end below `bound`, up to
+    /// `max_bytes`. With `at_least_one` the first batch comes whatever its size, so that a reader is never stuck.
+    ///
+    /// # Errors
+    /// `OutOfRange` when `from` is below the log's start or above its end; otherwise when the disk refuses.
+    pub fn read(&self, from: Offset, bound: Offset, max_bytes: usize, at_least_one: bool) -> Result<LogSlice, ReadError> {
+        let log_end_offset = self.log_end_offset();
+        if from < self.log_start_offset || from > log_end_offset {
+            return Err(ReadError::OutOfRange { offset: from, log_start_offset: self.log_start_offset, log_end_offset });
+        }
+        let segment = self.segment_for(from);
+        if from >= bound || from == log_end_offset {
+            return Ok(empty(segment, from));
+        }
+        let (segment, start) = self.first_batch(from)?;
+        let (stop, stop_offset) = if bound >= segment.end_offset {
+            (segment.size, segment.end_offset)
+        } else {
+            segment.find(bound)?.map_or((segment.size, segment.end_offset), |span| (span.position, span.base_offset))
+        };
+        if stop <= start.position {
+            return Ok(empty(segment, from)); // the bound lies within the first batch
+        }
+        let max_bytes = max_bytes as u64;
+        let (end, next_offset) = if stop - start.position <= max_bytes {
+            (stop, stop_offset)
+        } else if start.end - start.position > max_bytes {
+            if !at_least_one {
+                return Ok(empty(segment, from));
+            }
+            (start.end, start.next_offset)
+        } else {
+            let boundary = segment.boundary_below(&start, start.position + max_bytes)?;
+            (boundary.position, boundary.offset)
+        };
+        let slice = FileSlice { file: segment.file.clone(), position: start.position, length: end - start.position };
+        Ok(LogSlice { slice, base_offset: start.base_offset, next_offset })
+    }
+
+    /// The segment whose range holds an offset; the first one for offsets before.
+    fn segment_for(&self, offset: Offset) -> &Segment {
+        let after = self.segments.partition_point(|segment| segment.base_offset <= offset);
+        &self.segments[after.saturating_sub(1)]
+    }
+
+    /// The batch that holds `offset`, or the next one where compaction left a gap.
+    fn first_batch(&self, offset: Offset) -> Result<(&Segment, Span), LogError> {
+        let at = self.segments.partition_point(|segment| segment.base_offset <= offset).saturating_sub(1);
+        for segment in &self.segments[at..] {
+            if let Some(span) = segment.find(offset.max(segment.base_offset))? {
+                return Ok((segment, span));
+            }
+        }
+        let path = self.segments[at].path("log");
+        Err(LogError::Corrupt { path, position: 0, what: format!("offset {offset} is not in it") })
+    }
+
+    /// The first record below `bound` whose timestamp is `timestamp` or later (`UnifiedLog.fetchOffsetByTimestamp`).
+    ///
+    /// # Errors
+    /// When the disk refuses, or a batch that must be decoded is broken.
+    pub fn offset_for_timestamp(&self, timestamp: WallMillis, bound: Offset) -> Result<Option<FoundOffset>, LogError> {
+        for segment in &self.segments {
+            if segment.largest.timestamp < timestamp || segment.end_offset <= self.log_start_offset {
+                continue;
+            }
+            let position = segment.position_for_timestamp(timestamp, self.log_start_offset);
+            let mut headers = segment.headers(position, segment.size);
+            while let Some((header, position)) = headers.next()? {
+                if header.base_offset >= bound {
+                    return Ok(None);
+                }
+                if header.max_timestamp < timestamp || header.last_offset() < self.log_start_offset {
+                    continue;
+                }
+                let matches = |record: &Record| record.timestamp >= timestamp && record.offset >= self.log_start_offset;
+                if let Some(found) = find_record(segment, &header, position, matches)? {
+                    return Ok((found.offset < bound).then_some(found));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first record that has the largest timestamp of the log, if it lies below `bound` (KIP-734).
+    ///
+    /// # Errors
+    /// As [`Self::offset_for_timestamp`].
+    pub fn offset_of_max_timestamp(&self, bound: Offset) -> Result<Option<FoundOffset>, LogError> {
+        let live = self.segments.iter().filter(|segment| segment.end_offset > self.log_start_offset && segment.size > 0);
+        // Of segments with equal timestamps the first has the first record.
+        let Some(segment) = live.rev().max_by_key(|segment| segment.largest.timestamp) else { return Ok(None) };
+        let largest = segment.largest;
+        if largest.timestamp.0 < 0 {
+            return Ok(None);
+        }
+        let Some(span) = segment.find(largest.offset)? else { return Ok(None) };
+        let bytes = segment.read(&span)?;
+        let header = BatchHeader::parse(&bytes).map_err(|error| broken(segment, span.position, error))?;
+        let found = find_record(segment, &header, span.position, |record| record.timestamp >= largest.timestamp)?;
+        Ok(found.filter(|found| found.offset < bound))
+    }
+}
+
+fn empty(segment: &Segment, from: Offset) -> LogSlice {
+    let slice = FileSlice { file: segment.file.clone(), position: segment.size, length: 0 };
+    LogSlice { slice, base_offset: from, next_offset: from }
+}
+
+fn broken(segment: &Segment, position: u64, error: protocol::record_batch::BatchError) -> LogError {
+    LogError::Corrupt { path: segment.path("log"), position, what: error.to_string() }
+}
+
+/// The first record of a batch that matches.
+fn find_record(
+    segment: &Segment,
+    header: &BatchHeader,
+    position: u64,
+    matches: impl Fn(&Record) -> bool,
+) -> Result<Option<FoundOffset>, LogError> {
+    let bytes = segment.read(&Span::of(header, position))?;
+    let records = records(&bytes, DECOMPRESSED_BYTES_MAX).map_err(|error| broken(segment, position, error))?;
+    let found = records.iter().find(|record| matches(record));
+    Ok(found.map(|record| FoundOffset {
+        offset: record.offset,
+        timestamp: record.timestamp,
+        leader_epoch: header.leader_epoch,
+    }))
+}

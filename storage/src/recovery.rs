@@ -1,0 +1,542 @@
+//! Making a log, and opening one: from files that were left cleanly, or from whatever a crash left.
+//!
+//! After a crash everything from the recovery point's segment on is read again. A batch counts if it is whole, its CRC is
+//! right, it begins where the one before it ended, and its leader epoch is not lower; the first that does not, and all that
+//! follows, is cut off. Indexes, leader epochs and producers are derived from what remains. Nothing here depends on how far
+//! an earlier attempt came.
+
+use crate::{
+    config::LogConfig,
+    directory,
+    durability::{Durability, EPOCHS_FILE},
+    error::LogError,
+    event::LogEvent,
+    leader_epochs::LeaderEpochs,
+    log::{Log, Recovery},
+    producer_state::{CoordinatorEpoch, EndTransactionMarker, ProducerState},
+    segment::{Boundary, Segment, stem},
+};
+use protocol::{
+    ids::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicPartition, WallMillis},
+    record_batch::{BatchHeader, HEADER_BYTES, check_crc, records},
+};
+use runtime::disk::{Disk, File, Open};
+use std::{collections::BTreeSet, io};
+
+const PARTITION_METADATA: &str = "partition.metadata";
+/// How much a scan reads at once; a larger batch is read whole.
+const SCAN_BYTES: usize = 1 << 20;
+/// What a control batch may need to be decoded: it has one small record.
+const MARKER_BYTES_MAX: usize = 64 << 10;
+
+/// See [`Log::create`].
+pub(crate) async fn create(
+    disk: &Disk,
+    directory: &str,
+    partition: TopicPartition,
+    config: LogConfig,
+    now: WallMillis,
+) -> Result<Log, LogError> {
+    let io = |action| move |error| LogError::io(action, directory, error);
+    disk.create_directory(directory).map_err(io("create"))?;
+    // What a crash left of an earlier attempt has no records: they come only after the metadata.
+    let entries = disk.list(directory).map_err(io("list"))?;
+    if entries.iter().any(|entry| entry.name == PARTITION_METADATA) {
+        return Err(LogError::AlreadyExists { directory: directory.to_owned() });
+    }
+    let segment = Segment::open(disk, directory, Offset::ZERO, Open::Create, now)?;
+    if segment.size > 0 {
+        return Err(LogError::Malformed { path: directory.to_owned(), what: "records without partition.metadata".to_owned() });
+    }
+    let contents = format!("version: 0\ntopic_id: {}", partition.topic_id);
+    let path = format!("{directory}/{PARTITION_METADATA}");
+    let written = disk.write_atomically(&path, contents.as_bytes()).await;
+    written.map_err(|error| LogError::io("write", path, error))?;
+    disk.sync_directory("").await.map_err(|error| LogError::io("sync", disk.root(), error))?;
+    let epochs = LeaderEpochs::default();
+    let durability = Durability::new(disk, directory, partition, Offset::ZERO, Offset::ZERO, &epochs);
+    let log = Log {
+        disk: disk.clone(),
+        directory: directory.to_owned(),
+        partition,
+        config,
+        segments: vec![segment],
+        log_start_offset: Offset::ZERO,
+        epochs,
+        producers: ProducerState::new(Offset::ZERO),
+        snapshots: BTreeSet::new(),
+        unsynced: Vec::new(),
+        durability,
+    };
+    emit_opened(&log, 0);
+    Ok(log)
+}
+
+/// See [`Log::open`].
+pub(crate) async fn open(
+    disk: &Disk,
+    directory: &str,
+    config: LogConfig,
+    recovery: Recovery,
+    now: WallMillis,
+) -> Result<Log, LogError> {
+    let loading = Loading {
+        disk: disk.clone(),
+        directory: directory.to_owned(),
+        config,
+        now,
+        segments: Vec::new(),
+        epochs: LeaderEpochs::default(),
+        snapshots: BTreeSet::new(),
+        unsynced: Vec::new(),
+        names_changed: false,
+        cut_bytes: 0,
+    };
+    // It reads a lot: not on the threads that serve.
+    let loaded = runtime::task::blocking(move || loading.load(recovery)).await;
+    let (log, names_changed, cut_bytes) = loaded.map_err(|error| LogError::io("open", directory, error))??;
+    if cut_bytes > 0 {
+        let active = log.active();
+        active.file.sync().await.map_err(|error| LogError::io("sync", active.path("log"), error))?;
+    }
+    if names_changed {
+        disk.sync_directory(directory).await.map_err(|error| LogError::io("sync", directory, error))?;
+    }
+    runtime::sometimes!(cut_bytes > 0, "recovery cut a torn tail");
+    emit_opened(&log, cut_bytes);
+    Ok(log)
+}
+
+fn emit_opened(log: &Log, cut_bytes: u64) {
+    runtime::observe::emit(|| LogEvent::Opened {
+        partition: log.partition,
+        log_start_offset: log.log_start_offset,
+        log_end_offset: log.log_end_offset(),
+        cut_bytes,
+    });
+}
+
+/// A log on its way.
+struct Loading {
+    disk: Disk,
+    directory: String,
+    config: LogConfig,
+    now: WallMillis,
+    segments: Vec<Segment>,
+    epochs: LeaderEpochs,
+    snapshots: BTreeSet<Offset>,
+    unsynced: Vec<(Offset, File)>,
+    names_changed: bool,
+    cut_bytes: u64,
+}
+
+impl Loading {
+    fn load(mut self, recovery: Recovery) -> Result<(Log, bool, u64), LogError> {
+        let partition = read_partition(&self.disk, &self.directory)?;
+        let bases = self.take_stock()?;
+        let stored_epochs = self.read_epochs()?;
+        let scan_from = match recovery {
+            Recovery::Clean => bases.len().saturating_sub(1),
+            Recovery::Unclean { recovery_point } => {
+                bases.partition_point(|base| *base <= recovery_point).saturating_sub(1)
+            }
+        };
+        self.open_closed(&bases, scan_from)?;
+        match &stored_epochs {
+            Some(stored) => self.epochs = stored.clone(),
+            None => self.epochs_from_headers()?,
+        }
+        if recovery != Recovery::Clean || !self.open_last_cleanly(bases.get(scan_from).copied())? {
+            self.scan(&bases[scan_from..])?;
+        } else if stored_epochs.is_none() {
+            self.epochs_from_headers()?;
+        }
+        if self.segments.is_empty() {
+            self.segments.push(Segment::open(&self.disk, &self.directory, Offset::ZERO, Open::CreateNew, self.now)?);
+            self.names_changed = true;
+        }
+        let log_end_offset = self.segments.last().map_or(Offset::ZERO, |active| active.end_offset);
+        self.epochs.truncate_from_end(log_end_offset);
+        let recovery_point = match recovery {
+            Recovery::Clean => log_end_offset,
+            Recovery::Unclean { recovery_point } => recovery_point,
+        };
+        self.into_log(partition, recovery_point, stored_epochs)
+    }
+
+    fn into_log(
+        self,
+        partition: TopicPartition,
+        recovery_point: Offset,
+        stored_epochs: Option<LeaderEpochs>,
+    ) -> Result<(Log, bool, u64), LogError> {
+        let Self { disk, directory, config, now, segments, epochs, snapshots, unsynced, mut names_changed, cut_bytes } = self;
+        let (log_start_offset, log_end_offset) =
+            (segments[0].base_offset, segments[segments.len() - 1].end_offset);
+        let stored = stored_epochs.unwrap_or_default();
+        let durability = Durability::new(&disk, &directory, partition, recovery_point, log_end_offset, &stored);
+        if epochs != stored {
+            durability.set_epochs(&epochs);
+        }
+        let producers = ProducerState::new(log_start_offset);
+        let mut log = Log {
+            disk,
+            directory,
+            partition,
+            config,
+            segments,
+            log_start_offset,
+            epochs,
+            producers,
+            snapshots,
+            unsynced,
+            durability,
+        };
+        names_changed |= log.restore_producers(now)?;
+        Ok((log, names_changed, cut_bytes))
+    }
+
+    /// Finds the segments and snapshots, and removes what an interrupted change left behind.
+    fn take_stock(&mut self) -> Result<Vec<Offset>, LogError> {
+        let entries = self.disk.list(&self.directory).map_err(|error| LogError::io("list", &self.directory, error))?;
+        let (mut bases, mut indexes) = (Vec::new(), Vec::new());
+        for entry in entries.into_iter().filter(|entry| !entry.is_directory) {
+            let path = format!("{}/{}", self.directory, entry.name);
+            let (name, suffix) = entry.name.rsplit_once('.').unwrap_or((&entry.name, ""));
+            match (suffix, parse_offset(name)) {
+                ("log", Some(base)) => bases.push(base),
+                ("snapshot", Some(offset)) => {
+                    self.snapshots.insert(offset);
+                }
+                ("index" | "timeindex" | "txnindex", Some(base)) => indexes.push((base, path)),
+                ("deleted" | "cleaned" | "swap" | "tmp", _) => {
+                    remove_if_present(&self.disk, &path)?;
+                    self.names_changed = true;
+                }
+                _ => {}
+            }
+        }
+        bases.sort_unstable();
+        for (_, path) in indexes.into_iter().filter(|(base, _)| bases.binary_search(base).is_err()) {
+            remove_if_present(&self.disk, &path)?;
+            self.names_changed = true;
+        }
+        Ok(bases)
+    }
+
+    fn read_epochs(&self) -> Result<Option<LeaderEpochs>, LogError> {
+        let path = format!("{}/{EPOCHS_FILE}", self.directory);
+        let bytes = match self.disk.read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(LogError::io("read", path, error)),
+        };
+        match LeaderEpochs::parse(&String::from_utf8_lossy(&bytes)) {
+            Ok(epochs) => Ok(Some(epochs)),
+            Err(what) => {
+                tracing::warn!(path, what, "the leader epochs are read from the log");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Opens the segments that need no scan.
+    fn open_closed(&mut self, bases: &[Offset], count: usize) -> Result<(), LogError> {
+        for (at, base) in bases[..count].iter().enumerate() {
+            let end_offset = bases[at + 1];
+            let mut segment = Segment::open(&self.disk, &self.directory, *base, Open::Existing, self.now)?;
+            let gaps = self.config.compacts;
+            if !segment.open_indexes(&self.disk, end_offset, gaps)? {
+                tracing::warn!(path = segment.path("index"), "an index is missing or wrong, and built again");
+                segment.size = segment.file.len().map_err(|error| LogError::io("measure", segment.path("log"), error))?;
+                segment.index_by_headers(self.config.index_interval_bytes)?;
+                if segment.end_offset != end_offset && !(gaps && segment.end_offset < end_offset) {
+                    let what = format!("it ends at offset {}, and the next segment begins at {end_offset}", segment.end_offset);
+                    return Err(LogError::Corrupt { path: segment.path("log"), position: segment.size, what });
+                }
+                self.close_segment(&mut segment, end_offset)?;
+            }
+            self.segments.push(segment);
+        }
+        Ok(())
+    }
+
+    /// The next segment begins at `end_offset`: this one's indexes go to their files.
+    fn close_segment(&mut self, segment: &mut Segment, end_offset: Offset) -> Result<(), LogError> {
+        let files = segment.close(&self.disk)?;
+        self.unsynced.extend(files.map(|file| (end_offset, file)));
+        self.names_changed = true;
+        segment.end_offset = end_offset;
+        Ok(())
+    }
+
+    /// Opens the active segment as a clean stop left it. Answers no where it was not left so.
+    fn open_last_cleanly(&mut self, base: Option<Offset>) -> Result<bool, LogError> {
+        let Some(base) = base else { return Ok(true) };
+        let mut segment = Segment::open(&self.disk, &self.directory, base, Open::Existing, self.now)?;
+        let opened = segment.load_indexes(&self.disk)?;
+        if opened {
+            self.segments.push(segment);
+        } else {
+            tracing::warn!(path = segment.path("log"), "a segment was not left as a clean stop leaves it, and is checked");
+        }
+        Ok(opened)
+    }
+
+    /// Finds the epochs of the segments that are open already, batch by batch.
+    fn epochs_from_headers(&mut self) -> Result<(), LogError> {
+        for segment in &self.segments {
+            let mut headers = segment.headers(0, segment.size);
+            while let Some((header, _)) = headers.next()? {
+                adopt(&mut self.epochs, &header);
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks the segments from here on batch by batch, and cuts at the first bad one.
+    fn scan(&mut self, bases: &[Offset]) -> Result<(), LogError> {
+        let Some(first) = bases.first() else { return Ok(()) };
+        self.epochs.truncate_from_end(*first);
+        let mut expected = *first;
+        let mut torn = false;
+        for base in bases {
+            let fits = *base == expected || (self.config.compacts && *base > expected);
+            torn |= !fits;
+            if torn {
+                self.drop_segment(*base)?;
+                continue;
+            }
+            if let Some(mut before) = self.segments.pop_if(|before| before.base_offset >= *first) {
+                self.close_segment(&mut before, *base)?;
+                self.segments.push(before);
+            }
+            let mut segment = Segment::open(&self.disk, &self.directory, *base, Open::Existing, self.now)?;
+            let cut_bytes = self.scan_segment(&mut segment)?;
+            expected = segment.end_offset;
+            torn = cut_bytes > 0;
+            self.cut_bytes += cut_bytes;
+            self.segments.push(segment);
+        }
+        Ok(())
+    }
+
+    /// Removes a segment that does not continue the log.
+    fn drop_segment(&mut self, base: Offset) -> Result<(), LogError> {
+        let stem = stem(&self.directory, base);
+        let path = format!("{stem}.log");
+        let file = self.disk.open(&path, Open::Existing).map_err(|error| LogError::io("open", &path, error))?;
+        let size = file.len().map_err(|error| LogError::io("measure", &path, error))?;
+        tracing::warn!(path, size, "a segment after the end of the log is removed");
+        self.cut_bytes += size;
+        for suffix in ["log", "index", "timeindex", "txnindex", "snapshot"] {
+            remove_if_present(&self.disk, &format!("{stem}.{suffix}"))?;
+        }
+        self.snapshots.remove(&base);
+        self.names_changed = true;
+        Ok(())
+    }
+
+    /// Reads a segment's batches from its beginning, indexes them, and cuts what is no sound continuation. Answers how many
+    /// bytes that was.
+    fn scan_segment(&mut self, segment: &mut Segment) -> Result<u64, LogError> {
+        let size = segment.size;
+        segment.reset();
+        let mut reader = Reader { file: segment.file.clone(), size, at: 0, bytes: Vec::new() };
+        let mut last_epoch = self.epochs.latest().map(|entry| entry.leader_epoch);
+        while segment.size < size {
+            let read = reader.batch(segment.size).map_err(|error| LogError::io("read", segment.path("log"), error))?;
+            let header = match read.and_then(|(header, batch)| sound(&header, batch, segment, last_epoch, self.config.compacts)) {
+                Ok(header) => header,
+                Err(what) => {
+                    let position = segment.size;
+                    tracing::warn!(path = segment.path("log"), position, what, "the log is cut at its first bad batch");
+                    let to = Boundary { position, offset: segment.end_offset };
+                    segment.truncate_to(to)?;
+                    return Ok(size - position);
+                }
+            };
+            last_epoch = Some(header.leader_epoch);
+            adopt(&mut self.epochs, &header);
+            segment.note(&header, self.config.index_interval_bytes);
+        }
+        Ok(0)
+    }
+}
+
+fn adopt(epochs: &mut LeaderEpochs, header: &BatchHeader) {
+    let newer = epochs.latest().is_none_or(|latest| header.leader_epoch > latest.leader_epoch);
+    if header.leader_epoch.0 >= 0 && newer {
+        epochs.assign(header.leader_epoch, header.base_offset);
+    }
+}
+
+/// Whether a batch continues its segment, or why not.
+fn sound(
+    header: &BatchHeader,
+    batch: &[u8],
+    segment: &Segment,
+    last_epoch: Option<LeaderEpoch>,
+    compacts: bool,
+) -> Result<BatchHeader, String> {
+    let expected = segment.end_offset;
+    if header.base_offset != expected && !(compacts && header.base_offset > expected) {
+        return Err(format!("offset {} where {expected} was expected", header.base_offset));
+    }
+    if header.last_offset_delta < 0 || header.last_offset().0 - segment.base_offset.0 > i64::from(i32::MAX) {
+        return Err(format!("last offset {} in a segment that begins at {}", header.last_offset(), segment.base_offset));
+    }
+    if let Some(last) = last_epoch.filter(|last| header.leader_epoch < *last) {
+        return Err(format!("leader epoch {} after {last}", header.leader_epoch));
+    }
+    check_crc(header, batch).map_err(|error| error.to_string())?;
+    Ok(*header)
+}
+
+/// Reads a file front to back in large pieces.
+struct Reader {
+    file: File,
+    size: u64,
+    /// Where `bytes` begins.
+    at: u64,
+    bytes: Vec<u8>,
+}
+
+impl Reader {
+    /// The batch at a position, or why there is none.
+    fn batch(&mut self, position: u64) -> io::Result<Result<(BatchHeader, &[u8]), String>> {
+        let left = self.size - position;
+        if left < HEADER_BYTES as u64 {
+            return Ok(Err(format!("{left} bytes are no batch")));
+        }
+        self.cover(position, HEADER_BYTES)?;
+        let header = match BatchHeader::parse(&self.bytes[(position - self.at) as usize..]) {
+            Ok(header) => header,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        if header.size() as u64 > left {
+            return Ok(Err(format!("a batch of {} bytes is cut off after {left}", header.size())));
+        }
+        self.cover(position, header.size())?;
+        let from = (position - self.at) as usize;
+        Ok(Ok((header, &self.bytes[from..from + header.size()])))
+    }
+
+    /// Holds at least so many bytes from a position on; the caller knows that the file has them.
+    fn cover(&mut self, position: u64, length: usize) -> io::Result<()> {
+        let covered = position >= self.at && position + length as u64 <= self.at + self.bytes.len() as u64;
+        if !covered {
+            let wanted = (self.size - position).min(length.max(SCAN_BYTES) as u64) as usize;
+            self.bytes.resize(wanted, 0);
+            self.file.read_exact_at(&mut self.bytes, position)?;
+            self.at = position;
+        }
+        Ok(())
+    }
+}
+
+/// What the directory's `partition.metadata` and name say.
+fn read_partition(disk: &Disk, directory: &str) -> Result<TopicPartition, LogError> {
+    let path = format!("{directory}/{PARTITION_METADATA}");
+    let bytes = disk.read(&path).map_err(|error| LogError::io("read", &path, error))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let malformed = |what: &str| LogError::Malformed { path: path.clone(), what: what.to_owned() };
+    let mut lines = text.lines().map(|line| line.split_once(": "));
+    if lines.next() != Some(Some(("version", "0"))) {
+        return Err(malformed("it does not begin with version: 0"));
+    }
+    let Some(Some(("topic_id", topic_id))) = lines.next() else { return Err(malformed("topic_id is missing")) };
+    let topic_id = TopicId::parse(topic_id).ok_or_else(|| malformed("topic_id is not an id"))?;
+    let (_, partition) = directory::parse_name(directory).ok_or_else(|| malformed("the directory is not a partition's"))?;
+    Ok(TopicPartition { topic_id, partition: PartitionIndex(partition.0) })
+}
+
+/// The offset in a file's name: 20 digits.
+fn parse_offset(name: &str) -> Option<Offset> {
+    let is_number = name.len() == 20 && name.bytes().all(|symbol| symbol.is_ascii_digit());
+    name.parse().ok().filter(|_| is_number).map(Offset)
+}
+
+/// Removes a file that may be gone already.
+pub(crate) fn remove_if_present(disk: &Disk, path: &str) -> Result<(), LogError> {
+    match disk.remove_file(path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(LogError::io("remove", path, error)),
+    }
+}
+
+/// What a control batch says, if it ends a transaction. An empty one (all compacted away) says nothing.
+pub(crate) fn end_transaction_marker(batch: &[u8]) -> Option<EndTransactionMarker> {
+    let size = BatchHeader::parse(batch).ok()?.size();
+    let records = records(batch.get(..size)?, MARKER_BYTES_MAX).ok()?;
+    let record = records.first()?;
+    // The key is a version and a type (0 abort, 1 commit), the value a version and the coordinator's epoch.
+    let [_, _, 0, kind @ (0 | 1), ..] = record.key.as_deref()? else { return None };
+    let value: [u8; 6] = record.value.as_deref()?.get(..6)?.try_into().ok()?;
+    let [_, _, epoch @ ..] = value;
+    Some(EndTransactionMarker { committed: *kind == 1, coordinator_epoch: CoordinatorEpoch(i32::from_be_bytes(epoch)) })
+}
+
+/// The newest producer snapshot not above the log's end that can be read.
+pub(crate) fn newest_snapshot(log: &Log, now: WallMillis) -> Result<Option<ProducerState>, LogError> {
+    for offset in log.snapshots.range(..=log.log_end_offset()).rev() {
+        let path = format!("{}.snapshot", stem(&log.directory, *offset));
+        let bytes = match log.disk.read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(LogError::io("read", path, error)),
+        };
+        match ProducerState::decode_snapshot(&bytes, *offset, now, log.config.producer_id_expiration_ms) {
+            Ok(state) => return Ok(Some(state)),
+            Err(error) => tracing::warn!(path, %error, "a producer snapshot is not used"),
+        }
+    }
+    Ok(None)
+}
+
+/// The producers as of the log's end: the newest snapshot, and what the batches after it say.
+pub(crate) fn load_producers(log: &Log, now: WallMillis) -> Result<ProducerState, LogError> {
+    let snapshot = newest_snapshot(log, now)?;
+    let mut producers = snapshot.clone().unwrap_or_else(|| ProducerState::new(log.log_start_offset));
+    for segment in &log.segments {
+        let from = producers.end_offset().max(segment.base_offset);
+        let Some(start) = segment.find(from)? else { continue };
+        let mut headers = segment.headers(start.position, segment.size);
+        while let Some((header, position)) = headers.next()? {
+            if header.base_offset < from {
+                continue;
+            }
+            let marker = if header.is_control() {
+                end_transaction_marker(&segment.read(&crate::segment::Span::of(&header, position))?)
+            } else {
+                None
+            };
+            producers.apply(&header, marker);
+        }
+    }
+    producers.advance_to(log.log_end_offset());
+    if runtime::mutant!("Z13") {
+        let mut forgetful = snapshot.unwrap_or_else(|| ProducerState::new(log.log_start_offset));
+        forgetful.advance_to(log.log_end_offset());
+        if forgetful != producers {
+            runtime::mutant_diverged!("Z13");
+        }
+        return Ok(forgetful);
+    }
+    Ok(producers)
+}
+
+impl Log {
+    /// Loads the producers of a log that was just opened, and removes the snapshots that are of no use any more: those above
+    /// the end, and those that are neither at a segment's beginning nor the newest. Answers whether files were removed.
+    fn restore_producers(&mut self, now: WallMillis) -> Result<bool, LogError> {
+        let end = self.log_end_offset();
+        let mut removed = self.remove_snapshots(|offset| offset > end)?;
+        self.producers = load_producers(self, now)?;
+        let newest = self.snapshots.last().copied();
+        let bases: BTreeSet<Offset> = self.segments.iter().map(|segment| segment.base_offset).collect();
+        removed |= self.remove_snapshots(|offset| !bases.contains(&offset) && Some(offset) != newest)?;
+        Ok(removed)
+    }
+}
