@@ -506,3 +506,71 @@ impl FileSlice {
         Ok(bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::block_on_real;
+
+    /// A directory of the machine that goes when this does.
+    struct Temporary(PathBuf);
+
+    impl Temporary {
+        fn new(name: &str) -> (Self, Disk) {
+            let path = std::env::temp_dir().join(format!("gregor-disk-{name}-{}", std::process::id()));
+            let disk = Disk::real(&path).expect("a temporary directory");
+            (Self(path), disk)
+        }
+    }
+
+    impl Drop for Temporary {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_real_file_appends_reads_and_truncates() {
+        let (_temporary, disk) = Temporary::new("file");
+        assert_eq!(disk.open("f", Open::Existing).expect_err("absent").kind(), io::ErrorKind::NotFound);
+        let file = disk.open("f", Open::CreateNew).expect("created");
+        assert_eq!(disk.open("f", Open::CreateNew).expect_err("there").kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(file.append(b"hello").expect("appended"), 0);
+        assert_eq!(file.append(b" world").expect("appended"), 5);
+        file.write_at(b"J", 0).expect("written");
+        let mut bytes = [0; 64];
+        let count = file.read_at(&mut bytes, 0).expect("read");
+        assert_eq!(&bytes[..count], b"Jello world");
+        file.truncate(5).expect("truncated");
+        assert_eq!((file.len().expect("length"), disk.read("f").expect("read")), (5, b"Jello".to_vec()));
+        assert_eq!(file.read_exact_at(&mut bytes, 0).expect_err("short").kind(), io::ErrorKind::UnexpectedEof);
+        let slice = FileSlice { file, position: 1, length: 3 };
+        assert_eq!(slice.read().expect("read"), b"ell");
+        block_on_real(slice.file.sync()).expect("synced");
+    }
+
+    #[test]
+    fn a_real_directory_lists_renames_and_removes() {
+        let (_temporary, disk) = Temporary::new("directory");
+        disk.create_directory("a/b").expect("created");
+        disk.create_directory("a/b").expect("there already");
+        block_on_real(disk.write_atomically("a/f", b"x")).expect("written");
+        let entry = |name: &str, is_directory| Entry { name: name.to_owned(), is_directory };
+        assert_eq!(disk.list("a").expect("listed"), [entry("b", true), entry("f", false)]);
+        disk.rename("a/f", "a/g").expect("renamed");
+        disk.remove_directory("a/b").expect("removed");
+        assert_eq!(disk.list("a").expect("listed"), [entry("g", false)]);
+        block_on_real(disk.sync_directory("a")).expect("synced");
+        disk.remove_file("a/g").expect("removed");
+        assert!(disk.exists("a") && !disk.exists("a/g"));
+    }
+
+    #[test]
+    fn a_real_lock_is_held_until_it_is_dropped() {
+        let (_temporary, disk) = Temporary::new("lock");
+        let lock = disk.lock(".lock").expect("free");
+        assert_eq!(disk.lock(".lock").expect_err("held").kind(), io::ErrorKind::WouldBlock);
+        drop(lock);
+        disk.lock(".lock").expect("free again");
+    }
+}

@@ -9,7 +9,9 @@
 mod contents;
 
 use self::contents::{Contents, SyncBegun};
-use super::{Here, check_alive, draw, is_alive, leaves_at, now_ns, prf, sleep_until_ns, stall};
+use super::{
+    Here, between, chance, check_alive, count_fault, draw, is_alive, leaves_at, now_ns, prf, sleep_until_ns, stall,
+};
 use crate::disk::{Entry, Open};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -125,6 +127,20 @@ enum Luck {
     Directory,
 }
 
+impl Luck {
+    /// Of the fault that it decides.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Read => "disk read error",
+            Self::Append => "disk write error",
+            Self::ShortWrite | Self::ShortWriteLength => "disk short write",
+            Self::Sync | Self::SyncTime | Self::Directory => "disk sync error",
+            Self::SlowSync | Self::SlowSyncTime => "disk slow sync",
+            Self::SlowAppend | Self::SlowAppendTime => "disk slow append",
+        }
+    }
+}
+
 /// An open file of one process.
 #[derive(Clone)]
 pub struct File {
@@ -147,10 +163,6 @@ fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn os_error(code: i32) -> io::Error {
     io::Error::from_raw_os_error(code)
-}
-
-fn between(draw: u64, low: u64, high: u64) -> u64 {
-    low + draw % (high - low + 1)
 }
 
 impl Disk {
@@ -182,6 +194,7 @@ impl Disk {
 
     /// The power goes and comes back: the disk holds what was synced and a drawn part of the rest. Crash the node first.
     pub fn power_loss(&self) {
+        count_fault("disk power loss");
         let root = hold(&self.state).root.clone();
         hold(&self.state).locks.clear();
         self.lose_power(&root, self.key);
@@ -276,8 +289,13 @@ impl Disk {
         }
     }
 
-    fn lucky(&self, of: Luck, file: u64, per_thousand: u64) -> bool {
-        per_thousand > 0 && self.draw(of, file) % 1000 < per_thousand
+    /// Whether the fault happens this time.
+    fn strikes(&self, of: Luck, file: u64, per_thousand: u64) -> bool {
+        let struck = per_thousand > 0 && chance(self.draw(of, file), per_thousand);
+        if struck {
+            count_fault(of.name());
+        }
+        struck
     }
 
     fn draw(&self, of: Luck, file: u64) -> u64 {
@@ -410,7 +428,7 @@ impl Disk {
         let file = path_key(self.key, path) ^ Luck::Directory as u64;
         sleep_until_ns(self.sync_ends_at(here, file)).await;
         let (_, faults) = self.check()?;
-        if self.lucky(Luck::Sync, file, faults.sync_error) {
+        if self.strikes(Luck::Sync, file, faults.sync_error) {
             return Err(os_error(EIO));
         }
         let directory = &mut *hold(&directory);
@@ -434,7 +452,7 @@ impl Disk {
     /// When a sync that starts now is done. A node that is stuck in a slow write starts it later.
     fn sync_ends_at(&self, here: Here, file: u64) -> u64 {
         let faults = self.faults();
-        let slow = if self.lucky(Luck::SlowSync, file, faults.slow_sync) {
+        let slow = if self.strikes(Luck::SlowSync, file, faults.slow_sync) {
             between(self.draw(Luck::SlowSyncTime, file), 50, 3000) * 1_000_000
         } else {
             0
@@ -520,15 +538,15 @@ impl File {
         if faults.no_space {
             return Err(os_error(ENOSPC));
         }
-        if self.disk.lucky(Luck::Append, file, faults.append_error) {
+        if self.disk.strikes(Luck::Append, file, faults.append_error) {
             return Err(os_error(EIO));
         }
-        if self.disk.lucky(Luck::SlowAppend, file, faults.slow_append) {
+        if self.disk.strikes(Luck::SlowAppend, file, faults.slow_append) {
             // A blocked write holds its thread: the whole node stands still, bytes sent later in this poll included.
             let millis = between(self.disk.draw(Luck::SlowAppendTime, file), 20, 1000);
             stall(here.node, Duration::from_millis(millis));
         }
-        if self.disk.lucky(Luck::ShortWrite, file, faults.short_write) {
+        if self.disk.strikes(Luck::ShortWrite, file, faults.short_write) {
             let part = self.disk.draw(Luck::ShortWriteLength, file) as usize % data.len().max(1);
             contents.write(position as usize, &data[..part]);
             return Err(os_error(EIO));
@@ -540,7 +558,7 @@ impl File {
     pub(crate) fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         let (_, faults) = self.disk.check()?;
         let contents = hold(&self.contents);
-        if self.disk.lucky(Luck::Read, contents.key, faults.read_error) {
+        if self.disk.strikes(Luck::Read, contents.key, faults.read_error) {
             return Err(os_error(EIO));
         }
         let written = contents.written();
@@ -576,7 +594,7 @@ impl File {
         sleep_until_ns(self.disk.sync_ends_at(here, file)).await;
         check_alive()?;
         let faults = self.disk.faults();
-        let failed = faults.offline || self.disk.lucky(Luck::Sync, file, faults.sync_error);
+        let failed = faults.offline || self.disk.strikes(Luck::Sync, file, faults.sync_error);
         hold(&self.contents).end_sync(begun, !failed);
         if failed { Err(os_error(EIO)) } else { Ok(()) }
     }
