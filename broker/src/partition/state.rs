@@ -558,14 +558,15 @@ impl PartitionState {
         }
     }
 
-    /// Looks again at who may join the ISR and how far the high watermark may go. Costs little when nothing changed.
+    /// Looks again at how far the high watermark may go, and then at who may join the ISR: a member that was just dropped
+    /// must first reach what it held back. Costs little when nothing changed.
     pub fn reconsider(&mut self, now: MonotonicMillis, brokers: &impl Brokers) -> Effects {
+        let advanced = self.advance_high_watermark(now, brokers);
         let (leader_epoch, partition_epoch, high_watermark) =
             (self.leader_epoch, self.partition_epoch, self.high_watermark);
         let Role::Leader(in_sync) = &mut self.role else { return Effects::default() };
         let propose = in_sync.propose_expansion(leader_epoch, partition_epoch, high_watermark, now, brokers);
-        let high_watermark = self.advance_high_watermark(now, brokers);
-        Effects { high_watermark, propose }
+        Effects { high_watermark: advanced, propose }
     }
 
     /// Raises the high watermark as far as every replica has come that is, may be, or is about to be in sync, while enough

@@ -44,10 +44,11 @@ mod tests {
     struct Log(Vec<i32>);
 
     impl Log {
-        fn end_of(&self, epoch: i32) -> Option<EpochEnd> {
-            // As LeaderEpochFileCache: the end of the largest epoch that is not above the one asked for.
-            let found = self.0.iter().copied().filter(|of| *of <= epoch).max()?;
-            Some(end(found, self.0.partition_point(|of| *of <= found) as i64))
+        /// As `LeaderEpochFileCache.endOffsetFor`: the largest epoch that is not above the one asked for, or that one
+        /// itself where there is none, and the offset at which a higher one begins.
+        fn end_of(&self, epoch: i32) -> EpochEnd {
+            let higher = self.0.partition_point(|of| *of <= epoch);
+            end(self.0[..higher].last().copied().unwrap_or(epoch), higher as i64)
         }
 
         fn shared_with(&self, other: &Self) -> usize {
@@ -101,16 +102,13 @@ mod tests {
             for round in 0.. {
                 prop_assert!(round <= 20, "it does not end");
                 let Some(last) = follower.0.last().copied() else { break };
-                let Some(theirs) = leader.end_of(last) else {
-                    // Nothing so old is left at the leader: our log is of another history.
-                    follower.0.clear();
-                    break;
-                };
+                // The leader has written its own epoch down, which is higher than all: it always has an answer.
+                let theirs = leader.end_of(last);
                 let log_end = Offset(follower.0.len() as i64);
                 if theirs.leader_epoch.0 == last && theirs.end_offset >= log_end {
                     break;
                 }
-                let cut = truncate_to(theirs, follower.end_of(theirs.leader_epoch.0), log_end);
+                let cut = truncate_to(theirs, Some(follower.end_of(theirs.leader_epoch.0)), log_end);
                 follower.0.truncate(cut.0 as usize);
                 prop_assert!(follower.0.len() >= common, "cut {cut}, but {common} are shared");
             }
