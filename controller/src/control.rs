@@ -53,7 +53,8 @@ pub struct ControlSettings {
 /// Something to decide.
 #[derive(Clone, Debug)]
 pub enum ControlRequest {
-    /// The first thing that an active controller proposes: what a new cluster needs. Nothing when it is there.
+    /// The first thing that an active controller proposes: what a new cluster needs, and what follows from other static
+    /// settings than before. Nothing when all is there.
     Bootstrap,
     /// A broker starts, or makes its registration again (62).
     RegisterBroker(BrokerRegistrationRequest),
@@ -220,10 +221,12 @@ impl Control {
 }
 
 /// What a new cluster needs: the level of its metadata. Nothing else is finalized, so no client uses what is not served.
+/// And what an older one needs whose static settings changed with this controller's start.
 fn bootstrap(draft: &mut Draft<'_>) {
     if draft.image().features.is_empty() {
         draft.push(Record::FeatureLevel { name: METADATA_VERSION.to_owned(), level: METADATA_VERSION_LEVEL });
     }
+    partitions::settle_eligible(draft);
 }
 
 #[cfg(test)]

@@ -13,5 +13,5 @@ pub mod values;
 
 pub use effective::ConfigSource;
 pub use properties::{Origin, Properties, Property, UnknownKey};
-pub use topic::{CleanupPolicy, CompressionType, TimestampType, TopicConfig};
+pub use topic::{CleanupPolicy, CompressionType, ElectionConfig, TimestampType, TopicConfig};
 pub use values::ConfigError;

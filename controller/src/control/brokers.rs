@@ -137,9 +137,7 @@ fn features(image: &Image, request: &BrokerRegistrationRequest) -> Result<BTreeM
         (feature.name.to_string(), range)
     };
     let features: BTreeMap<String, FeatureRange> = request.features.iter().map(range).collect();
-    let within = |name: &str, range: &FeatureRange| {
-        (range.min..=range.max).contains(&level_or_default(image, name))
-    };
+    let within = |name: &str, range: &FeatureRange| (range.min..=range.max).contains(&level_or_default(image, name));
     let supported = features.iter().all(|(name, range)| within(name, range));
     let named = image.features.iter().all(|(name, _)| features.contains_key(name));
     if supported && named { Ok(features) } else { Err(ErrorCode::UnsupportedVersion) }
@@ -220,7 +218,10 @@ pub(super) fn heartbeat(
         (ControlState::Fenced, ControlState::Unfenced) => unfence(draft, broker_id),
         (_, ControlState::Fenced | ControlState::ShutdownNow) => fence(draft, broker_id),
         (ControlState::Unfenced, ControlState::ControlledShutdown) => begin_controlled_shutdown(draft, broker_id),
-        (ControlState::Unfenced | ControlState::ControlledShutdown | ControlState::ShutdownNow, ControlState::Unfenced)
+        (
+            ControlState::Unfenced | ControlState::ControlledShutdown | ControlState::ShutdownNow,
+            ControlState::Unfenced,
+        )
         | (
             ControlState::Fenced | ControlState::ControlledShutdown | ControlState::ShutdownNow,
             ControlState::ControlledShutdown,

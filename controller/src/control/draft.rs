@@ -3,7 +3,7 @@
 //! Whatever is decided later in the same batch sees what was decided earlier: a topic named twice exists the second
 //! time, and the next record's offset is known, so that a registration's epoch can be told.
 
-use metadata::config::{Properties, TopicConfig};
+use metadata::config::{ElectionConfig, Properties};
 use metadata::delta::Delta;
 use metadata::image::Image;
 use metadata::record::Record;
@@ -37,9 +37,9 @@ impl<'a> Draft<'a> {
         self.image().offset()
     }
 
-    /// The settings of a topic.
-    pub fn topic_config(&self, topic: &str) -> TopicConfig {
-        TopicConfig::resolve(self.image(), self.properties, topic)
+    /// What a topic's settings say about its elections.
+    pub fn election_config(&self, topic: &str) -> ElectionConfig {
+        ElectionConfig::resolve(self.image(), self.properties, topic)
     }
 
     /// Decides one record more.

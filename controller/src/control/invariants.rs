@@ -1,1 +1,82 @@
-//! Claims.
+//! What must hold after every single record, whoever decided it: correctness.md, invariants 6 to 10.
+
+use super::partitions::unclean_election;
+use metadata::config::{Properties, TopicConfig};
+use metadata::image::{BrokerImage, Image, PartitionImage};
+use metadata::record::Record;
+use protocol::ids::{BrokerEpoch, BrokerId, TopicPartition};
+use std::collections::BTreeSet;
+
+/// Checks one record with the image before and after it.
+pub(super) fn check(before: &Image, record: &Record, after: &Image, properties: &Properties) {
+    epochs_only_rise(before, after);
+    every_broker_epoch_is_unique(after);
+    fenced_brokers_are_in_no_isr_and_lead_nothing(after);
+    isr_and_elr_are_what_they_should_be(after, properties);
+    a_leader_from_elsewhere_is_declared(before, record, after);
+}
+
+/// 6: no epoch falls; the partition epoch rises by one with each change, the leader epoch by one with each leader.
+fn epochs_only_rise(before: &Image, after: &Image) {
+    for (of, new) in after.partitions() {
+        let Some(old) = before.partition(of).filter(|old| *old != new) else { continue };
+        assert_eq!(new.partition_epoch, old.partition_epoch.next(), "partition epoch of {of}");
+        let expected = if new.leader == old.leader { old.leader_epoch } else { old.leader_epoch.next() };
+        assert_eq!(new.leader_epoch, expected, "leader epoch of {of}: {old:?} -> {new:?}");
+        assert_eq!(new.replicas, old.replicas, "replicas of {of}");
+    }
+    for (id, new) in after.brokers() {
+        if let Some(old) = before.broker(id) {
+            assert!(new.epoch >= old.epoch, "broker epoch of {id}: {} -> {}", old.epoch, new.epoch);
+            let same_life = new.incarnation_id == old.incarnation_id;
+            assert_eq!(same_life, new.epoch == old.epoch, "a life of broker {id} and its epoch");
+        }
+    }
+}
+
+/// 7: one registration for each broker, and no broker epoch twice.
+fn every_broker_epoch_is_unique(image: &Image) {
+    let epochs: BTreeSet<BrokerEpoch> = image.brokers().map(|(_, broker)| broker.epoch).collect();
+    assert_eq!(epochs.len(), image.brokers().count(), "broker epochs {epochs:?}");
+}
+
+/// 8: a fenced, leaving or unknown broker is in no ISR and leads nothing.
+fn fenced_brokers_are_in_no_isr_and_lead_nothing(image: &Image) {
+    for (of, state) in image.partitions() {
+        for member in state.isr.iter().chain(&state.leader) {
+            let active = image.broker(*member).is_some_and(BrokerImage::is_active);
+            assert!(active, "broker {member} is not active and in {of}: {state:?}");
+        }
+    }
+}
+
+/// 9: ISR and ELR are of the replicas, have nobody in common and nobody twice; enough in sync leaves nobody eligible; a
+/// leader is in sync; and with KIP-966 a last leader is remembered while there is none.
+fn isr_and_elr_are_what_they_should_be(image: &Image, properties: &Properties) {
+    for topic in image.topics() {
+        let config = TopicConfig::resolve(image, properties, &topic.name);
+        for (partition, state) in topic.partitions() {
+            let of = TopicPartition { topic_id: topic.id, partition };
+            let PartitionImage { replicas, isr, elr, leader, last_known_elr, .. } = state;
+            let members: Vec<&BrokerId> = isr.iter().chain(elr).collect();
+            let unique: BTreeSet<&BrokerId> = members.iter().copied().collect();
+            assert_eq!(unique.len(), members.len(), "ISR and ELR of {of}: {state:?}");
+            assert!(unique.iter().all(|member| replicas.contains(member)), "ISR and ELR of {of}: {state:?}");
+            let enough = isr.len() >= config.effective_min_isr(replicas.len());
+            assert!(!enough || elr.is_empty(), "enough in sync in {of}, and still eligible: {state:?}");
+            assert!(leader.is_none_or(|leader| isr.contains(&leader)), "the leader of {of} is out of sync: {state:?}");
+            assert!(leader.is_some() || isr.is_empty(), "{of} is in sync with nobody: {state:?}");
+            assert_eq!(leader.is_none(), last_known_elr.len() == 1, "the last leader of {of}: {state:?}");
+        }
+    }
+}
+
+/// 10: who is elected from outside ISR and ELR is declared to be, and is active.
+fn a_leader_from_elsewhere_is_declared(before: &Image, record: &Record, after: &Image) {
+    let Record::PartitionChange { topic_id, partition, leader: Some(Some(leader)), .. } = record else { return };
+    let of = TopicPartition { topic_id: *topic_id, partition: *partition };
+    let old = before.partition(of).expect("a change is of something");
+    let complete = old.isr.contains(leader) || old.elr.contains(leader);
+    assert_eq!(complete, !unclean_election(old, record), "election of {leader} in {of}: {old:?}");
+    assert!(after.is_active(*leader), "broker {leader} leads {of} and is not active");
+}

@@ -6,6 +6,7 @@
 
 use super::brokers::check_epoch;
 use super::draft::Draft;
+use metadata::config::ElectionConfig;
 use metadata::image::{Image, PartitionImage};
 use metadata::record::{LeaderRecoveryState, Record};
 use protocol::error_code::ErrorCode;
@@ -168,7 +169,15 @@ fn difference(of: TopicPartition, old: &PartitionImage, new: &PartitionImage) ->
         || leader.is_some()
         || leader_recovery_state.is_some();
     let TopicPartition { topic_id, partition } = of;
-    any.then_some(Record::PartitionChange { topic_id, partition, isr, elr, last_known_elr, leader, leader_recovery_state })
+    any.then_some(Record::PartitionChange {
+        topic_id,
+        partition,
+        isr,
+        elr,
+        last_known_elr,
+        leader,
+        leader_recovery_state,
+    })
 }
 
 /// Whether a record elects a leader uncleanly, given the partition before it: from outside ISR and ELR. What is
@@ -184,23 +193,14 @@ pub fn unclean_election(before: &PartitionImage, record: &Record) -> bool {
     }
 }
 
-/// What a topic's settings say about its elections.
-#[derive(Clone, Copy)]
-struct Rules {
-    min_insync_replicas: usize,
-    election: Election,
-}
-
-impl Rules {
-    fn of(draft: &Draft<'_>, topic: &str) -> Self {
-        let config = draft.topic_config(topic);
-        let election = if config.unclean_leader_election_enable { Election::Unclean } else { Election::Online };
-        Self { min_insync_replicas: config.min_insync_replicas, election }
-    }
-
-    fn min_isr(self, state: &PartitionImage) -> usize {
-        self.min_insync_replicas.min(state.replication_factor())
-    }
+/// The change that a topic's settings allow, before anything is changed.
+fn change_of<'a>(
+    config: ElectionConfig,
+    state: &'a PartitionImage,
+    acceptable: &'a dyn Fn(BrokerId) -> bool,
+) -> Change<'a> {
+    let election = if config.unclean_leader_election_enable { Election::Unclean } else { Election::Online };
+    Change { election, ..Change::of(state, config.effective_min_isr(state.replication_factor()), acceptable) }
 }
 
 /// Why a broker leaves the in-sync replicas.
@@ -218,10 +218,9 @@ pub(super) fn remove_broker(draft: &mut Draft<'_>, broker_id: BrokerId, leaving:
     let concerned = |state: &PartitionImage| {
         state.isr.contains(&broker_id) || (leaving == Leaving::Unclean && state.elr.contains(&broker_id))
     };
-    change_each(draft, concerned, |image, state, rules| {
+    change_each(draft, concerned, |image, state, config| {
         let acceptable = |replica| replica != broker_id && image.is_active(replica);
-        let mut change = Change::of(state, rules.min_isr(state), &acceptable);
-        change.election = rules.election;
+        let mut change = change_of(config, state, &acceptable);
         change.isr.retain(|replica| *replica != broker_id);
         change.unclean = (leaving == Leaving::Unclean).then_some(broker_id);
         change.outcome()
@@ -231,12 +230,11 @@ pub(super) fn remove_broker(draft: &mut Draft<'_>, broker_id: BrokerId, leaving:
 /// Elects leaders where there are none, after somebody became able to lead
 /// (`ReplicationControlManager.handleBrokerUnfenced`).
 pub(super) fn elect_missing_leaders(draft: &mut Draft<'_>) {
-    change_each(draft, |state| state.leader.is_none(), |image, state, rules| {
-        let acceptable = |replica| image.is_active(replica);
-        let mut change = Change::of(state, rules.min_isr(state), &acceptable);
-        change.election = rules.election;
-        change.outcome()
-    });
+    change_each(
+        draft,
+        |state| state.leader.is_none(),
+        |image, state, config| change_of(config, state, &|replica| image.is_active(replica)).outcome(),
+    );
 }
 
 /// Gives partitions back to preferred leaders that are in sync again, a bounded number at once
@@ -247,9 +245,9 @@ pub(super) fn balance_leaders(draft: &mut Draft<'_>) {
         let preferred = state.preferred_leader().filter(|preferred| state.isr.contains(preferred));
         preferred.is_some() && preferred != state.leader
     };
-    change_each(draft, imbalanced, |image, state, rules| {
+    change_each(draft, imbalanced, |image, state, config| {
         let acceptable = |replica| image.is_active(replica);
-        let mut change = Change::of(state, rules.min_isr(state), &acceptable);
+        let mut change = change_of(config, state, &acceptable);
         if elections < ELECTIONS_PER_BALANCE {
             change.election = Election::Preferred;
         }
@@ -259,19 +257,29 @@ pub(super) fn balance_leaders(draft: &mut Draft<'_>) {
     });
 }
 
+/// Forgets who is eligible where enough are in sync: `min.insync.replicas` may have been lowered since, and the high
+/// watermark moves without them from then on.
+pub(super) fn settle_eligible(draft: &mut Draft<'_>) {
+    change_each(
+        draft,
+        |state| !state.elr.is_empty(),
+        |image, state, config| change_of(config, state, &|replica| image.is_active(replica)).outcome(),
+    );
+}
+
 /// Changes every partition that `concerned` picks to what `outcome` makes of it.
 fn change_each(
     draft: &mut Draft<'_>,
     concerned: impl Fn(&PartitionImage) -> bool,
-    mut outcome: impl FnMut(&Image, &PartitionImage, Rules) -> PartitionImage,
+    mut outcome: impl FnMut(&Image, &PartitionImage, ElectionConfig) -> PartitionImage,
 ) {
     let image = draft.image().clone();
     for topic in image.topics() {
-        let mut rules = None;
+        let mut config = None;
         for (partition, state) in topic.partitions().filter(|(_, state)| concerned(state)) {
-            let rules = *rules.get_or_insert_with(|| Rules::of(draft, &topic.name));
+            let config = *config.get_or_insert_with(|| draft.election_config(&topic.name));
             let of = TopicPartition { topic_id: topic.id, partition };
-            if let Some(record) = difference(of, state, &outcome(&image, state, rules)) {
+            if let Some(record) = difference(of, state, &outcome(&image, state, config)) {
                 draft.push(record);
             }
         }
@@ -313,10 +321,8 @@ fn alter_one(
     };
     let image = draft.image().clone();
     let (topic, state) = image.topic(topic_id).zip(image.partition(of)).expect("validated just now");
-    let rules = Rules::of(draft, &topic.name);
     let acceptable = |replica| image.is_active(replica);
-    let mut change = Change::of(state, rules.min_isr(state), &acceptable);
-    change.election = rules.election;
+    let mut change = change_of(draft.election_config(&topic.name), state, &acceptable);
     change.isr = isr;
     change.leader_recovery_state = leader_recovery_state;
     if let Some(record) = difference(of, state, &change.outcome()) {
@@ -397,3 +403,6 @@ fn is_eligible(image: &Image, member: &BrokerState) -> bool {
         broker.is_active() && same_life
     })
 }
+
+#[cfg(test)]
+mod tests;

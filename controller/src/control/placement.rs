@@ -30,7 +30,9 @@ pub(super) enum PlacementError {
     #[error("All brokers are currently fenced.")]
     AllFenced,
     /// Two replicas would have to share a broker.
-    #[error("The target replication factor of {wanted} cannot be reached because only {registered} broker(s) are registered.")]
+    #[error(
+        "The target replication factor of {wanted} cannot be reached because only {registered} broker(s) are registered."
+    )]
     TooFewBrokers {
         /// How many replicas were asked for.
         wanted: i16,
@@ -114,7 +116,8 @@ impl Circle {
             self.taken = 0;
             self.start = (self.start + 1) % self.brokers.len();
         }
-        let broker = (self.taken < self.brokers.len()).then(|| self.brokers[(self.start + self.taken) % self.brokers.len()]);
+        let broker =
+            (self.taken < self.brokers.len()).then(|| self.brokers[(self.start + self.taken) % self.brokers.len()]);
         self.taken += usize::from(broker.is_some());
         broker
     }

@@ -126,9 +126,11 @@ impl Sessions {
         if image.broker(broker_id).is_none_or(|broker| broker.epoch != broker_epoch) {
             return;
         }
-        if let Some(session) = self.by_broker.get_mut(&broker_id).filter(|session| session.broker_epoch == broker_epoch) {
+        if let Some(session) = self.by_broker.get_mut(&broker_id).filter(|session| session.broker_epoch == broker_epoch)
+        {
             session.contact = session.contact.max(now);
-            session.metadata_offset = session.metadata_offset.max(Some(MetadataOffset(request.current_metadata_offset)));
+            session.metadata_offset =
+                session.metadata_offset.max(Some(MetadataOffset(request.current_metadata_offset)));
             session.suspicion = Suspicion::None;
             session.dead = false;
         }

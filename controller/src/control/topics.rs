@@ -158,7 +158,8 @@ fn place(draft: &Draft<'_>, topic: &CreatableTopic, seed: u64) -> Result<Vec<Vec
 /// The replicas of each partition as the client wants them, checked
 /// (`ReplicationControlManager.validateManualPartitionAssignment`).
 fn read_assignments(image: &Image, topic: &CreatableTopic) -> Result<Vec<Vec<BrokerId>>, Refusal> {
-    let request = |why: &str| Err((ErrorCode::InvalidRequest, format!("A manual partition assignment was specified, but {why}")));
+    let request =
+        |why: &str| Err((ErrorCode::InvalidRequest, format!("A manual partition assignment was specified, but {why}")));
     let assignment = |why: String| Err((ErrorCode::InvalidReplicaAssignment, why));
     if topic.replication_factor != -1 {
         return request("replication factor was not set to -1.");
@@ -184,7 +185,8 @@ fn read_assignments(image: &Image, topic: &CreatableTopic) -> Result<Vec<Vec<Bro
 
 /// Whether these brokers may keep one partition, whose siblings have `expected` replicas.
 fn check_replicas(image: &Image, replicas: &[BrokerId], expected: usize) -> Result<(), Refusal> {
-    let refuse = |why: String| Err((ErrorCode::InvalidReplicaAssignment, format!("The manual partition assignment {why}")));
+    let refuse =
+        |why: String| Err((ErrorCode::InvalidReplicaAssignment, format!("The manual partition assignment {why}")));
     if replicas.is_empty() {
         return refuse("includes an empty replica list.".to_owned());
     }

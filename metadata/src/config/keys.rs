@@ -150,7 +150,8 @@ const COMPRESSION: &[&str] = &["uncompressed", "zstd", "lz4", "snappy", "gzip", 
 /// What `message.timestamp.type` takes.
 const TIMESTAMP: &[&str] = &["CreateTime", "LogAppendTime"];
 
-/// Declares a table of keys, one row a key: `public|internal honoured|mapped|ignored "name", kind, default, check, "doc"`.
+/// Declares a table of keys, one row a key, in the order of names: `public|internal honoured|mapped|ignored "name", kind,
+/// default, check, "doc"`.
 macro_rules! keys {
     ($table:ident $($visibility:ident $treatment:ident $name:literal, $kind:expr, $default:expr, $check:expr, $doc:literal;)*) => {
         /// The rows of this table, in the order of names.
@@ -172,19 +173,24 @@ macro_rules! keys {
 }
 use keys;
 
+/// The tables of a scope, each in the order of names.
+fn tables(scope: Scope) -> [&'static [Key]; 2] {
+    match scope {
+        Scope::Broker => [broker::KEYS, ignored::KEYS],
+        Scope::Topic => [topic::KEYS, &[]],
+        Scope::Group => [group::KEYS, &[]],
+    }
+}
+
 /// Every key of a scope.
 pub fn all(scope: Scope) -> impl Iterator<Item = &'static Key> {
-    let (first, second): (&[Key], &[Key]) = match scope {
-        Scope::Broker => (broker::KEYS, ignored::KEYS),
-        Scope::Topic => (topic::KEYS, &[]),
-        Scope::Group => (group::KEYS, &[]),
-    };
-    first.iter().chain(second)
+    tables(scope).into_iter().flatten()
 }
 
 /// The key of that name.
 pub fn find(scope: Scope, name: &str) -> Option<&'static Key> {
-    all(scope).find(|key| key.name == name)
+    let find_in = |table: &'static [Key]| table.binary_search_by_key(&name, |key| key.name).ok().map(|at| &table[at]);
+    tables(scope).into_iter().find_map(find_in)
 }
 
 /// The known name that is nearest to a mistyped one, if one is near: at most a quarter of the letters are wrong, and

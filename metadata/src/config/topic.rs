@@ -101,6 +101,35 @@ pub struct TopicConfig {
     pub unclean_leader_election_enable: bool,
 }
 
+/// What a topic's settings say about its elections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ElectionConfig {
+    /// `min.insync.replicas`, as it is set: not yet bounded by how many replicas there are.
+    pub min_insync_replicas: usize,
+    /// `unclean.leader.election.enable`
+    pub unclean_leader_election_enable: bool,
+}
+
+impl ElectionConfig {
+    /// As [`TopicConfig::resolve`], without the rest.
+    pub fn resolve(image: &Image, properties: &Properties, topic: &str) -> Self {
+        Self::of(&Reader { layers: &Layers::of_topic(image, properties, topic) })
+    }
+
+    /// How many replicas must be in sync, given how many there are: `min(min.insync.replicas, replicas)`
+    /// (`ReplicationControlManager.getTopicEffectiveMinIsr`).
+    pub fn effective_min_isr(self, replicas: usize) -> usize {
+        self.min_insync_replicas.min(replicas)
+    }
+
+    fn of(value: &Reader<'_>) -> Self {
+        Self {
+            min_insync_replicas: value.unsigned("min.insync.replicas") as usize,
+            unclean_leader_election_enable: value.boolean("unclean.leader.election.enable"),
+        }
+    }
+}
+
 impl TopicConfig {
     /// The settings of a topic, on the node whose static settings these are. A topic that does not exist has the
     /// broker's.
@@ -108,8 +137,7 @@ impl TopicConfig {
         Self::of(&Layers::of_topic(image, properties, topic))
     }
 
-    /// How many replicas must be in sync, given how many there are: `min(min.insync.replicas, replicas)`
-    /// (`ReplicationControlManager.getTopicEffectiveMinIsr`).
+    /// As [`ElectionConfig::effective_min_isr`].
     pub fn effective_min_isr(&self, replicas: usize) -> usize {
         self.min_insync_replicas.min(replicas)
     }
@@ -117,6 +145,7 @@ impl TopicConfig {
     fn of(layers: &Layers<'_>) -> Self {
         let value = Reader { layers };
         let policies = value.text("cleanup.policy");
+        let ElectionConfig { min_insync_replicas, unclean_leader_election_enable } = ElectionConfig::of(&value);
         let has = |policy: &str| parse_list(&policies).any(|item| item == policy);
         Self {
             cleanup_policy: CleanupPolicy { delete: has("delete"), compact: has("compact") },
@@ -136,7 +165,7 @@ impl TopicConfig {
             message_timestamp_type: timestamp_type(&value.text("message.timestamp.type")),
             min_cleanable_dirty_ratio: parse_double(&value.text("min.cleanable.dirty.ratio")).expect(JUDGED),
             min_compaction_lag_ms: value.unsigned("min.compaction.lag.ms"),
-            min_insync_replicas: value.unsigned("min.insync.replicas") as usize,
+            min_insync_replicas,
             preallocate: value.boolean("preallocate"),
             producer_id_expiration_ms: effective::broker_long(layers, "producer.id.expiration.ms").unsigned_abs(),
             retention_bytes: u64::try_from(value.long("retention.bytes")).ok(),
@@ -145,7 +174,7 @@ impl TopicConfig {
             segment_index_bytes: value.unsigned("segment.index.bytes"),
             segment_jitter_ms: value.unsigned("segment.jitter.ms"),
             segment_ms: value.unsigned("segment.ms"),
-            unclean_leader_election_enable: value.boolean("unclean.leader.election.enable"),
+            unclean_leader_election_enable,
         }
     }
 }

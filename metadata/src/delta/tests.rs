@@ -163,7 +163,7 @@ fn plausible(image: &Image, what: u8, which: i32, fresh: u128) -> Record {
             isr: Some(vec![BrokerId(which)]),
             elr: None,
             last_known_elr: None,
-            leader: (fresh % 2 == 0).then_some(Some(BrokerId(which))),
+            leader: fresh.is_multiple_of(2).then_some(Some(BrokerId(which))),
             leader_recovery_state: None,
         },
         (6, _, Some(topic)) => Record::RemoveTopic { topic_id: topic.id },

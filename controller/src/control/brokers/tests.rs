@@ -1,1 +1,225 @@
-//! Claims about this module.
+//! Claims about registrations, heartbeats and leaving.
+
+use super::super::stories::{CLUSTER, Story, TIMEOUT};
+use super::super::{ControlRequest, ControlResponse};
+use metadata::record::Record;
+use protocol::error_code::ErrorCode;
+use protocol::ids::{BrokerId, IncarnationId, MetadataOffset};
+use protocol::messages::{BrokerRegistrationRequest, StrBytes, WireBrokerId};
+use uuid::Uuid;
+
+fn code(story: &mut Story, request: BrokerRegistrationRequest) -> ErrorCode {
+    let ControlResponse::RegisterBroker(response) = story.decide(ControlRequest::RegisterBroker(request)) else {
+        panic!("another request's response")
+    };
+    ErrorCode::from_code(response.error_code).expect("a code of Kafka's")
+}
+
+#[test]
+fn the_broker_epoch_is_the_offset_of_the_registration() {
+    let mut story = Story::with_brokers(&[], 2);
+    story.topic("orders", &[&[1, 2]], &[]);
+    story.now = story.now.plus(TIMEOUT);
+    let response = story.register(1, 2, None);
+    // A change of the partition comes first in the batch.
+    assert_eq!(story.records.iter().map(Record::name).collect::<Vec<_>>(), ["PartitionChange", "RegisterBroker"]);
+    assert_eq!(response.broker_epoch, story.image.offset().0 - 1);
+    assert_eq!(response.broker_epoch, story.epoch(1));
+}
+
+#[test]
+fn a_broker_of_another_cluster_is_refused() {
+    let mut story = Story::new(&[]);
+    let request = story.registration(1, 1, None).with_cluster_id(StrBytes::from_static_str("other"));
+    assert_eq!(code(&mut story, request), ErrorCode::InconsistentClusterId);
+    assert_eq!(CLUSTER, "cluster");
+}
+
+#[test]
+fn another_incarnation_is_refused_while_the_first_lives_and_taken_after() {
+    let mut story = Story::with_brokers(&[], 1);
+    assert_eq!(story.register(1, 2, None).error_code, ErrorCode::DuplicateBrokerRegistration as i16);
+    story.wait(TIMEOUT - 1);
+    assert_eq!(story.register(1, 2, None).error_code, ErrorCode::DuplicateBrokerRegistration as i16);
+    story.wait(1);
+    assert_eq!(story.register(1, 2, None).error_code, 0);
+}
+
+#[test]
+fn a_broker_that_leaves_in_good_order_may_come_back_before_its_session_ends() {
+    let mut story = Story::with_brokers(&[], 2);
+    story.topic("orders", &[&[1, 2]], &[]);
+    assert!(!story.leave(1).should_shut_down);
+    assert_eq!(story.register(1, 2, None).error_code, 0);
+}
+
+#[test]
+fn the_same_incarnation_keeps_its_epoch_and_its_state_and_writes_nothing_new() {
+    let mut story = Story::with_brokers(&[], 1);
+    let epoch = story.epoch(1);
+    assert_eq!(story.register(1, 1, None).broker_epoch, epoch);
+    assert!(story.records.is_empty());
+    assert!(story.image.is_active(BrokerId(1)));
+}
+
+#[test]
+fn the_same_incarnation_may_say_where_else_it_is_reached() {
+    let mut story = Story::with_brokers(&[], 1);
+    let epoch = story.epoch(1);
+    let mut request = story.registration(1, 1, None);
+    request.listeners[0].port = 9999;
+    assert_eq!(code(&mut story, request), ErrorCode::None);
+    let broker = story.image.broker(BrokerId(1)).expect("registered");
+    assert_eq!((broker.epoch.0, broker.listeners[0].port, broker.fenced), (epoch, 9999, false));
+}
+
+#[test]
+fn registrations_that_cannot_be_are_refused() {
+    let mut story = Story::with_brokers(&[], 1);
+    let request = story.registration(2, 1, None);
+    let taken = request.clone().with_log_dirs(vec![Uuid::from_u128(1001)]);
+    let twice = request.clone().with_log_dirs(vec![Uuid::from_u128(7_000), Uuid::from_u128(7_000)]);
+    let reserved = request.clone().with_log_dirs(vec![Uuid::from_u128(1)]);
+    let nowhere = request.clone().with_log_dirs(Vec::new());
+    let negative = request.clone().with_broker_id(WireBrokerId(-1));
+    let same_name = request.clone().with_listeners([&request.listeners[..], &request.listeners[..]].concat());
+    let mut strange = request.clone();
+    strange.listeners[0].security_protocol = 9;
+    for refused in [taken, twice, reserved, nowhere, negative, same_name, strange] {
+        assert_eq!(code(&mut story, refused), ErrorCode::InvalidRegistration);
+    }
+    assert_eq!(code(&mut story, request), ErrorCode::None);
+}
+
+#[test]
+fn a_broker_that_cannot_run_at_the_finalized_level_is_refused() {
+    let mut story = Story::new(&[]);
+    let mut old = story.registration(1, 1, None);
+    old.features[0].max_supported_version = 20;
+    assert_eq!(code(&mut story, old), ErrorCode::UnsupportedVersion);
+    let silent = story.registration(1, 1, None).with_features(Vec::new());
+    assert_eq!(code(&mut story, silent), ErrorCode::UnsupportedVersion);
+}
+
+#[test]
+fn a_broker_is_unfenced_once_it_has_read_its_own_registration() {
+    let mut story = Story::new(&[]);
+    story.register(1, 1, None);
+    let behind = story.heartbeat(1).with_current_metadata_offset(story.epoch(1) - 1);
+    let response = story.send(behind);
+    assert_eq!((response.is_caught_up, response.is_fenced), (false, true));
+    let waiting = story.heartbeat(1).with_want_fence(true);
+    let response = story.send(waiting);
+    assert_eq!((response.is_caught_up, response.is_fenced), (true, true));
+    let response = story.beat(1);
+    assert_eq!((response.is_caught_up, response.is_fenced), (true, false));
+    assert!(story.image.is_active(BrokerId(1)));
+}
+
+#[test]
+fn a_heartbeat_of_an_earlier_life_is_stale() {
+    let mut story = Story::with_brokers(&[], 1);
+    let old = story.heartbeat(1);
+    story.restart(1, 2, None);
+    assert_eq!(story.send(old).error_code, ErrorCode::StaleBrokerEpoch as i16);
+    let unknown = story.heartbeat(9);
+    assert_eq!(story.send(unknown).error_code, ErrorCode::StaleBrokerEpoch as i16);
+}
+
+#[test]
+fn a_broker_without_leaderships_may_go_at_once() {
+    let mut story = Story::with_brokers(&[], 2);
+    story.topic("orders", &[&[1, 2]], &[]);
+    let response = story.leave(2);
+    assert!(response.should_shut_down && response.is_fenced);
+    insta::assert_snapshot!(story.show(), @"
+    broker 1  unfenced
+    broker 2  fenced
+    orders-0  leader 1 epoch 0  isr 1
+    ");
+}
+
+#[test]
+fn a_leaving_leader_goes_once_all_others_know_who_leads_now() {
+    let mut story = Story::with_brokers(&[], 3);
+    story.topic("orders", &[&[1, 2, 3]], &[]);
+    let ignorant = story.heartbeat(3);
+    let response = story.leave(1);
+    assert!(!response.should_shut_down && !response.is_fenced);
+    insta::assert_snapshot!(story.show(), @"
+    broker 1  leaving
+    broker 2  unfenced
+    broker 3  unfenced
+    orders-0  leader 2 epoch 1  isr 2,3
+    ");
+    let offset = story.image.broker(BrokerId(1)).and_then(|broker| broker.controlled_shutdown_offset);
+    assert_eq!(offset, Some(MetadataOffset(story.image.offset().0 - 1)), "the mark is the last of the batch");
+    story.beat(2);
+    story.send(ignorant);
+    assert!(!story.leave(1).should_shut_down, "3 does not know yet");
+    story.beat(3);
+    assert!(story.leave(1).should_shut_down);
+    insta::assert_snapshot!(story.show(), @"
+    broker 1  fenced
+    broker 2  unfenced
+    broker 3  unfenced
+    orders-0  leader 2 epoch 1  isr 2,3
+    ");
+}
+
+#[test]
+fn a_leaving_broker_joins_no_isr() {
+    let mut story = Story::with_brokers(&[], 2);
+    story.topic("orders", &[&[1, 2]], &[]);
+    story.leave(1);
+    let asked = story.alteration("orders", &[2, 1]);
+    assert_eq!(story.alter_as(2, asked), ErrorCode::IneligibleReplica);
+}
+
+#[test]
+fn a_fenced_broker_that_wants_to_go_may_go() {
+    let mut story = Story::with_brokers(&[], 1);
+    story.fence(1);
+    let response = story.leave(1);
+    assert!(response.should_shut_down && response.is_fenced);
+    assert!(story.records.is_empty(), "it is fenced already");
+}
+
+#[test]
+fn a_broker_that_lost_a_directory_is_fenced_until_it_starts_anew() {
+    let mut story = Story::with_brokers(&[], 2);
+    story.topic("orders", &[&[1, 2]], &[]);
+    let broken = |story: &Story| story.heartbeat(1).with_offline_log_dirs(vec![Uuid::from_u128(1001)]);
+    let request = broken(&story);
+    assert!(story.send(request).is_fenced);
+    assert_eq!(story.partition("orders").leader, Some(BrokerId(2)));
+    let request = broken(&story);
+    assert!(story.send(request).is_fenced);
+    assert!(story.records.is_empty());
+}
+
+#[test]
+fn an_unregistered_broker_is_nowhere_in_sync_nor_eligible() {
+    let mut story = Story::with_brokers(&[("min.insync.replicas", "2")], 2);
+    story.topic("orders", &[&[1, 2]], &[]);
+    let unregister = |story: &mut Story, id| story.decide(ControlRequest::UnregisterBroker { broker_id: BrokerId(id) });
+    assert_eq!(unregister(&mut story, 2), ControlResponse::UnregisterBroker(ErrorCode::None));
+    insta::assert_snapshot!(story.show(), @"
+    broker 1  unfenced
+    orders-0  leader 1 epoch 0  isr 1
+    ");
+    assert_eq!(unregister(&mut story, 2), ControlResponse::UnregisterBroker(ErrorCode::BrokerIdNotRegistered));
+}
+
+#[test]
+fn a_late_fence_does_not_reach_the_next_life() {
+    let mut story = Story::with_brokers(&[], 1);
+    let first = story.epoch(1);
+    story.restart(1, 2, None);
+    story.beat(1);
+    let broker_epoch = protocol::ids::BrokerEpoch(first);
+    story.decide(ControlRequest::FenceBroker { broker_id: BrokerId(1), broker_epoch });
+    assert!(story.image.is_active(BrokerId(1)));
+    let life = story.image.broker(BrokerId(1)).map(|broker| broker.incarnation_id);
+    assert_eq!(life, Some(IncarnationId(super::super::stories::incarnation(1, 2))));
+}

@@ -50,7 +50,8 @@ keys! { KEYS
     public ignored "group.share.min.record.lock.duration.ms", Int, Some("15000"), Any, "";
     public ignored "group.share.min.session.timeout.ms", Int, Some("45000"), Any, "";
     public ignored "group.share.partition.max.record.locks", Int, Some("2000"), Any, "";
-    internal ignored "group.share.persister.class.name", Text, Some("org.apache.kafka.server.share.persister.DefaultStatePersister"), Any, "";
+    internal ignored "group.share.persister.class.name", Text, Some("org.apache.kafka.server.share.persister.DefaultStatePersister"), Any,
+        "";
     public ignored "group.share.record.lock.duration.ms", Int, Some("30000"), Any, "";
     public ignored "group.share.session.timeout.ms", Int, Some("45000"), Any, "";
     public ignored "group.streams.heartbeat.interval.ms", Int, Some("5000"), Any, "";
@@ -96,7 +97,8 @@ keys! { KEYS
     public ignored "offsets.load.buffer.size", Int, Some("5242880"), Any, "";
     public ignored "offsets.retention.check.interval.ms", Long, Some("600000"), Any, "";
     public ignored "offsets.topic.compression.codec", Int, Some("0"), Any, "";
-    public ignored "principal.builder.class", Class, Some("org.apache.kafka.common.security.authenticator.DefaultKafkaPrincipalBuilder"), Any, "";
+    public ignored "principal.builder.class", Class, Some("org.apache.kafka.common.security.authenticator.DefaultKafkaPrincipalBuilder"), Any,
+        "";
     internal ignored "producer.id.expiration.check.interval.ms", Int, Some("600000"), Any, "";
     public ignored "producer.purgatory.purge.interval.requests", Int, Some("1000"), Any, "";
     public ignored "queued.max.request.bytes", Long, Some("-1"), Any, "";
@@ -119,7 +121,8 @@ keys! { KEYS
     internal ignored "remote.log.manager.task.retry.jitter", Double, Some("0.2"), Any, "";
     public ignored "remote.log.manager.thread.pool.size", Int, Some("2"), Any, "";
     public ignored "remote.log.metadata.custom.metadata.max.bytes", Int, Some("128"), Any, "";
-    public ignored "remote.log.metadata.manager.class.name", Text, Some("org.apache.kafka.server.log.remote.metadata.storage.TopicBasedRemoteLogMetadataManager"), Any, "";
+    public ignored "remote.log.metadata.manager.class.name", Text, Some("org.apache.kafka.server.log.remote.metadata.storage.TopicBasedRemoteLogMetadataManager"), Any,
+        "";
     public ignored "remote.log.metadata.manager.class.path", Text, None, Any, "";
     public ignored "remote.log.metadata.manager.impl.prefix", Text, Some("rlmm.config."), Any, "";
     public ignored "remote.log.metadata.manager.listener.name", Text, None, Any, "";
@@ -168,8 +171,10 @@ keys! { KEYS
     public ignored "sasl.oauthbearer.jwks.endpoint.refresh.ms", Long, Some("3600000"), Any, "";
     public ignored "sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms", Long, Some("10000"), Any, "";
     public ignored "sasl.oauthbearer.jwks.endpoint.retry.backoff.ms", Long, Some("100"), Any, "";
-    public ignored "sasl.oauthbearer.jwt.retriever.class", Class, Some("org.apache.kafka.common.security.oauthbearer.DefaultJwtRetriever"), Any, "";
-    public ignored "sasl.oauthbearer.jwt.validator.class", Class, Some("org.apache.kafka.common.security.oauthbearer.DefaultJwtValidator"), Any, "";
+    public ignored "sasl.oauthbearer.jwt.retriever.class", Class, Some("org.apache.kafka.common.security.oauthbearer.DefaultJwtRetriever"), Any,
+        "";
+    public ignored "sasl.oauthbearer.jwt.validator.class", Class, Some("org.apache.kafka.common.security.oauthbearer.DefaultJwtValidator"), Any,
+        "";
     public ignored "sasl.oauthbearer.scope", Text, None, Any, "";
     public ignored "sasl.oauthbearer.scope.claim.name", Text, Some("scope"), Any, "";
     public ignored "sasl.oauthbearer.sub.claim.name", Text, Some("sub"), Any, "";

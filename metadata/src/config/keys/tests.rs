@@ -23,6 +23,15 @@ fn no_key_stands_twice_in_a_scope() {
 }
 
 #[test]
+fn every_key_is_found_by_its_name() {
+    for scope in [Scope::Broker, Scope::Topic, Scope::Group] {
+        for key in all(scope) {
+            assert_eq!(find(scope, key.name), Some(key), "the table of {scope} keys is in order");
+        }
+    }
+}
+
+#[test]
 fn every_honoured_key_has_a_sentence() {
     for scope in [Scope::Broker, Scope::Topic, Scope::Group] {
         for key in all(scope).filter(|key| key.treatment == Treatment::Honoured) {
