@@ -1,7 +1,7 @@
 //! One TCP connection to a broker or a controller, pipelined: many requests wait for their answers at once.
 //!
-//! A request is queued and, when nobody else is writing, written by its caller on the spot; whoever writes takes everything
-//! that is queued. One task reads, and completes the waiting callers by correlation id. It never retries, never reconnects and
+//! A request is queued and, when nobody else is writing, written by its caller on the spot; whoever writes takes turns
+//! of what is queued. One task reads, and completes the waiting callers by correlation id. It never retries, never reconnects and
 //! knows no topology: `cluster` does. Brokers and controllers drive it directly, for replication, Raft and metadata.
 
 mod handshake;
@@ -501,3 +501,6 @@ async fn read_answers(shared: Arc<Shared>, mut read: ReadHalf, mut buffer: bytes
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

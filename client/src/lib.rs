@@ -10,6 +10,8 @@ pub mod cluster;
 pub mod connection;
 pub mod consumer;
 pub mod error;
+#[cfg(test)]
+mod fake;
 pub mod producer;
 pub mod retry;
 

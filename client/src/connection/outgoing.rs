@@ -5,6 +5,9 @@
 use bytes::Bytes;
 use std::collections::{BTreeSet, VecDeque};
 
+/// The most bytes that are written in one turn, but for a single frame: what is written cannot be taken back any more.
+const TURN_BYTES: usize = 256 << 10;
+
 /// A whole encoded request.
 #[derive(Debug)]
 pub(super) struct Frame {
@@ -70,8 +73,13 @@ impl<W> Outgoing<W> {
             self.writer = Some(writer);
             return Turn::Idle;
         }
-        self.queued_bytes = 0;
-        Turn::Write(writer, self.queue.drain(..).map(|frame| frame.bytes).collect())
+        let (mut frames, mut bytes) = (Vec::new(), 0);
+        while let Some(frame) = self.queue.pop_front_if(|frame| bytes == 0 || bytes + frame.bytes.len() <= TURN_BYTES) {
+            bytes += frame.bytes.len();
+            frames.push(frame.bytes);
+        }
+        self.queued_bytes -= bytes;
+        Turn::Write(writer, frames)
     }
 
     /// Ends it: what never left, and the writing half if nobody writes.
@@ -104,6 +112,17 @@ mod tests {
         assert_eq!(outgoing.next_turn(writer), Turn::Idle);
         outgoing.push(frame(3));
         assert_eq!(outgoing.start_writing(), Some("the writer"));
+    }
+
+    #[test]
+    fn a_turn_takes_large_frames_one_at_a_time() {
+        let mut outgoing = Outgoing::new(());
+        (1..=3).for_each(|correlation_id| {
+            outgoing.push(Frame { correlation_id, bytes: Bytes::from(vec![0; TURN_BYTES + 1]) });
+        });
+        outgoing.start_writing().expect("it is free");
+        let Turn::Write((), frames) = outgoing.next_turn(()) else { panic!("three frames wait") };
+        assert_eq!((frames.len(), outgoing.queued_bytes()), (1, 2 * (TURN_BYTES + 1)));
     }
 
     #[test]

@@ -402,3 +402,6 @@ fn is_refusal(code: ErrorCode) -> bool {
             | ErrorCode::InvalidRequest
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -534,3 +534,6 @@ fn earliest(known: Option<MonotonicMillis>, at: MonotonicMillis) -> Option<Monot
 pub fn is_refused<T>(finished: &Finished<T>) -> bool {
     matches!(&finished.result, Err(error) if error.kind == ProduceErrorKind::Refused)
 }
+
+#[cfg(test)]
+mod tests;
