@@ -22,6 +22,7 @@ macro_rules! either {
 }
 
 mod macros;
+mod select;
 
 pub mod disk;
 pub mod net;
@@ -38,7 +39,7 @@ pub mod simulation;
 /// What the macros of this crate expand to; not for use by name.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::select::{Branch, Branches, Either, End, Polled, Select, branch, first_of};
     #[cfg(madsim)]
     pub use linkme;
-    pub use tokio;
 }

@@ -1,19 +1,7 @@
-//! The macros that every crate may use: a deterministic `select!`, and the marks of a searched program.
+//! The marks of a searched program.
 //!
 //! Each mark (`sometimes!`, `reachable!`, `buggify!`, `mutant!`) has two definitions: one for builds that hold the
 //! simulator, which registers its name at link time, and one that leaves nothing behind.
-
-/// Waits for the first of several futures, in both worlds; `tokio::select!` with `biased;`, so the branches are polled
-/// in the order written and the first that is ready wins. Put what may be always ready last.
-#[macro_export]
-macro_rules! select {
-    ($($branches:tt)*) => {
-        match () {
-            #[allow(clippy::disallowed_macros)]
-            () => $crate::__private::tokio::select! { biased; $($branches)* },
-        }
-    };
-}
 
 /// Registers a mark of this program at link time, so that a sweep can tell which were never reached.
 #[cfg(madsim)]

@@ -24,15 +24,14 @@ mod trace;
 mod world;
 
 pub use crate::observe::{Envelope, Event, NodeId};
-pub use chance::{between, buggify, chance, draw, prf};
+pub use chance::{between, buggify, chance, count_fault, draw, prf, with_mutant};
 pub(crate) use chance::{count_diverged, count_reached, mutant_is, program_draw};
-pub use chance::{count_fault, with_mutant};
 pub use clock::{Timer, now_ns, set_clock, sleep_until_ns};
 pub(crate) use clock::{local_now, local_wall};
 pub(crate) use executor::{JoinHandle, spawn};
 pub use nodes::{
-    Crash, add_node, crash, is_alive, is_paused, is_running, leaves_at, life_of, name_of, pause, resume, set_slowness,
-    stall, start,
+    Crash, add_node, crash, is_alive, is_client, is_paused, is_running, leaves_at, life_of, mark_client, name_of,
+    nodes, pause, resume, set_slowness, stall, start,
 };
 pub use run::{Failure, Options, Outcome, run};
 pub(crate) use trace::emit;

@@ -38,11 +38,12 @@ impl Drop for Scratch {
 
 /// Connects to a listener on this machine, and gives both ends.
 async fn pair() -> (Stream, Stream) {
-    let listener = Listener::bind("127.0.0.1:0").await.unwrap();
+    let listener = Listener::bind("127.0.0.1:0").await.expect("a port is free");
     let address = listener.local_address().to_string();
-    let (client, server) = (Stream::connect(&address).await.unwrap(), listener.accept().await.unwrap());
-    assert_eq!(client.local_address().unwrap(), server.1);
-    assert_eq!(client.peer_address().unwrap().to_string(), address);
+    let client = Stream::connect(&address).await.expect("somebody listens");
+    let server = listener.accept().await.expect("somebody connected");
+    assert_eq!(client.local_address().ok(), Some(server.1));
+    assert_eq!(client.peer_address().ok(), Some(listener.local_address()));
     (client, server.0)
 }
 

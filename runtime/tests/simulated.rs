@@ -9,6 +9,7 @@ mod simulated {
     mod faults;
     mod marks;
     mod processes;
+    mod select;
     mod time;
 }
 

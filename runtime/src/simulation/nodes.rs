@@ -25,6 +25,7 @@ pub(super) struct Node {
     /// No task is polled before this time: the thread is stuck in a system call.
     stalled_until: u64,
     slowness: u64,
+    client: bool,
 }
 
 /// How a node's life ends.
@@ -71,6 +72,7 @@ pub fn add_node(name: &str, ip: IpAddr) -> NodeId {
             waiting: Vec::new(),
             stalled_until: 0,
             slowness: 1,
+            client: false,
         });
         drop(nodes);
         world.net.borrow_mut().add_node();
@@ -234,6 +236,21 @@ pub fn is_paused(node_id: NodeId) -> bool {
 /// How many lives a node has begun.
 pub fn life_of(node_id: NodeId) -> u32 {
     world(|world| node(world, node_id).life)
+}
+
+/// Every node but the harness, in the order of adding.
+pub fn nodes() -> Vec<NodeId> {
+    world(|world| (1..world.nodes.borrow().len()).map(|id| NodeId(id as u32)).collect())
+}
+
+/// Says that a node is a client of the cluster, not a part of it: for faults that choose.
+pub fn mark_client(node_id: NodeId) {
+    world(|world| node(world, node_id).client = true);
+}
+
+/// Whether [`mark_client`] was called for a node.
+pub fn is_client(node_id: NodeId) -> bool {
+    world(|world| node(world, node_id).client)
 }
 
 /// A node's name.

@@ -141,6 +141,8 @@ where
     F: Future<Output = T> + 'static,
 {
     install_panic_hook();
+    // The process's own clock begins in the real world, not in the first run that happens to ask for it.
+    let _ = crate::time::now();
     let pulse = Arc::new(Pulse::default());
     let (send, receive) = mpsc::channel();
     let patience = options.patience;

@@ -4,11 +4,13 @@
 //! source. Used in both worlds, and by openraft.
 
 use std::{
+    collections::BTreeMap,
     fmt,
-    future::poll_fn,
+    future::Future,
     ops::Deref,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
-    task::{Poll, Waker},
+    task::{Context, Poll, Waker},
 };
 
 /// Sends values; the channel is closed to receivers when the last sender is gone.
@@ -36,12 +38,14 @@ struct State {
     version: u64,
     senders: usize,
     receivers: usize,
-    waiting: Vec<Waker>,
+    /// Who waits for a change, in the order of asking.
+    waiting: BTreeMap<u64, Waker>,
+    next_waiting: u64,
 }
 
 /// A channel whose first value is already seen by the first receiver.
 pub fn channel<T>(value: T) -> (Sender<T>, Receiver<T>) {
-    let state = State { version: 0, senders: 1, receivers: 1, waiting: Vec::new() };
+    let state = State { version: 0, senders: 1, receivers: 1, waiting: BTreeMap::new(), next_waiting: 0 };
     let shared = Arc::new(Shared { value: RwLock::new(value), state: Mutex::new(state) });
     (Sender(shared.clone()), Receiver { shared, seen: 0 })
 }
@@ -66,9 +70,9 @@ impl<T> Shared<T> {
     /// Changes the state under the lock, and wakes everybody after it if the change says so.
     fn wake_after(&self, change: impl FnOnce(&mut State) -> bool) {
         let mut state = self.state();
-        let waiting = if change(&mut state) { std::mem::take(&mut state.waiting) } else { Vec::new() };
+        let waiting = if change(&mut state) { std::mem::take(&mut state.waiting) } else { BTreeMap::new() };
         drop(state);
-        waiting.into_iter().for_each(Waker::wake);
+        waiting.into_values().for_each(Waker::wake);
     }
 
     fn changed(&self) {
@@ -143,21 +147,7 @@ impl<T> Receiver<T> {
     /// # Errors
     /// When there is none and every sender is gone.
     pub async fn changed(&mut self) -> Result<(), Closed> {
-        poll_fn(|context| {
-            let mut state = self.shared.state();
-            if state.version != self.seen {
-                self.seen = state.version;
-                return Poll::Ready(Ok(()));
-            }
-            if state.senders == 0 {
-                return Poll::Ready(Err(Closed));
-            }
-            if !state.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
-                state.waiting.push(context.waker().clone());
-            }
-            Poll::Pending
-        })
-        .await
+        Changed { receiver: self, place: None }.await
     }
 
     /// Waits until the value satisfies a condition, marks it seen, and borrows it.
@@ -198,6 +188,48 @@ impl<T> Receiver<T> {
     /// Whether every sender is gone.
     pub fn is_closed(&self) -> bool {
         self.shared.state().senders == 0
+    }
+}
+
+/// The future of [`Receiver::changed`]. One that is dropped unfinished leaves the queue: who waits for a change that
+/// seldom comes, again and again, must not pile up wakers.
+struct Changed<'a, T> {
+    receiver: &'a mut Receiver<T>,
+    place: Option<u64>,
+}
+
+impl<T> Future for Changed<'_, T> {
+    type Output = Result<(), Closed>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let mut state = this.receiver.shared.state();
+        if state.version != this.receiver.seen {
+            this.receiver.seen = state.version;
+            return Poll::Ready(Ok(()));
+        }
+        if state.senders == 0 {
+            return Poll::Ready(Err(Closed));
+        }
+        let place = *this.place.get_or_insert_with(|| {
+            state.next_waiting += 1;
+            state.next_waiting
+        });
+        if state.waiting.get(&place).is_none_or(|waker| !waker.will_wake(context.waker())) {
+            let replaced = state.waiting.insert(place, context.waker().clone());
+            drop(state);
+            drop(replaced);
+        }
+        Poll::Pending
+    }
+}
+
+impl<T> Drop for Changed<'_, T> {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            let waker = self.receiver.shared.state().waiting.remove(&place);
+            drop(waker);
+        }
     }
 }
 
@@ -262,3 +294,29 @@ impl fmt::Display for Closed {
 }
 
 impl std::error::Error for Closed {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{pin::pin, task::Wake};
+
+    struct Nobody;
+
+    impl Wake for Nobody {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    #[test]
+    fn who_stops_waiting_leaves_nothing_behind() {
+        let (sender, mut receiver) = channel(0);
+        let waker = Waker::from(Arc::new(Nobody));
+        let context = &mut Context::from_waker(&waker);
+        for _ in 0..3 {
+            let mut changed = pin!(receiver.changed());
+            assert!(changed.as_mut().poll(context).is_pending());
+            assert!(changed.as_mut().poll(context).is_pending());
+            assert_eq!(sender.0.state().waiting.len(), 1);
+        }
+        assert_eq!(sender.0.state().waiting.len(), 0);
+    }
+}

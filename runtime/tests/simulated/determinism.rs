@@ -104,8 +104,7 @@ fn watching_a_run_does_not_change_it() {
             }
         }));
         story(false).await;
-        let seen = *seen.lock().unwrap();
-        seen
+        *seen.lock().unwrap()
     });
     let (noted, network) = watched.result.unwrap();
     assert_eq!(plain.hash, watched.hash);

@@ -47,7 +47,7 @@ fn fired(seed: u64, enabled: bool) -> [u64; 2] {
         }
         fired
     });
-    outcome.result.unwrap()
+    outcome.result.expect("nothing can fail")
 }
 
 #[test]

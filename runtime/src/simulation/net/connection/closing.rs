@@ -1,11 +1,14 @@
 //! How a connection ends, in order and otherwise, and how it lives through a cut.
 
 use super::{Act, Connection, HELD, Half, Segment, What};
-use crate::simulation::{
-    chance::draw,
-    executor::Action,
-    net::{LATE_BYTES_NS, SECOND},
-    trace::NetworkKind,
+use crate::{
+    observe::name_hash,
+    simulation::{
+        chance::{draw, prf},
+        executor::Action,
+        net::{LATE_BYTES_NS, SECOND},
+        trace::NetworkKind,
+    },
 };
 
 impl Connection {
@@ -60,7 +63,8 @@ impl Connection {
     /// What was sent before a close or a crash may arrive long after it, now and then.
     fn delay_late_bytes(&mut self, act: &mut Act<'_>, to: usize) {
         let now = act.world.now.get();
-        let (chance, extra) = (draw("net.late", self.key, to as u64), draw("net.late", self.key, to as u64));
+        let luck = |part| prf(act.world.seed, &[name_hash("net.late"), self.key, to as u64, part]);
+        let (chance, extra) = (luck(0), luck(1));
         let flow = &mut self.flows[to];
         if !chance.is_multiple_of(5) || flow.under_way == 0 || flow.last_at == HELD {
             return;
