@@ -491,3 +491,6 @@ impl Election {
         partition.carry_out(&mut replica, effects);
     }
 }
+
+#[cfg(all(test, madsim))]
+mod tests;

@@ -154,7 +154,6 @@ impl Acknowledgements {
             if enough_in_sync {
                 self.acknowledge(partition, place, waiter, high_watermark);
             } else {
-                runtime::reachable!("an appended batch was refused because too few are in sync");
                 self.tell(place, waiter, Err(AckError::NotEnoughReplicasAfterAppend));
             }
         }

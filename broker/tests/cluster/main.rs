@@ -1,0 +1,10 @@
+//! Brokers and controllers together, in the simulated world: what clients ask, on the wire, and what they are told.
+
+#[cfg(not(madsim))]
+compile_error!("these tests run in the simulator: build without RUSTFLAGS in the environment");
+
+mod admin;
+mod connections;
+mod data;
+mod restarts;
+mod support;
