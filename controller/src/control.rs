@@ -163,10 +163,18 @@ impl Control {
 
     /// Takes note of what a request says about its sender, then decides it.
     pub fn handle(&mut self, image: &Image, request: ControlRequest, now: MonotonicMillis) -> Decision {
+        let mut sender = None;
         if let ControlRequest::Heartbeat(heartbeat) = &request {
             self.sessions.heartbeat(image, heartbeat, now);
+            sender = Some(BrokerId::from(heartbeat.broker_id));
         }
-        self.decide(image, request, now)
+        let decision = self.decide(image, request, now);
+        if let (Some(broker_id), ControlResponse::Heartbeat(response)) = (sender, &decision.response)
+            && response.should_shut_down
+        {
+            self.sessions.let_go(broker_id);
+        }
+        decision
     }
 
     /// Decides a request against an image. Changes nothing, and never fails: a refusal is an answer.

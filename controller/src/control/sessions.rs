@@ -73,7 +73,7 @@ struct Session {
     /// The last record that the broker said it has applied.
     metadata_offset: Option<MetadataOffset>,
     suspicion: Suspicion,
-    /// Taken for dead since the last contact.
+    /// Taken for dead, or let go, since the last contact.
     dead: bool,
 }
 
@@ -133,6 +133,14 @@ impl Sessions {
                 session.metadata_offset.max(Some(MetadataOffset(request.current_metadata_offset)));
             session.suspicion = Suspicion::None;
             session.dead = false;
+        }
+    }
+
+    /// A broker was told that it may stop: its next start need not wait for this one's session to end.
+    pub fn let_go(&mut self, broker_id: BrokerId) {
+        if let Some(session) = self.by_broker.get_mut(&broker_id) {
+            session.dead = true;
+            session.suspicion = Suspicion::None;
         }
     }
 

@@ -168,6 +168,16 @@ fn a_leaving_leader_goes_once_all_others_know_who_leads_now() {
 }
 
 #[test]
+fn a_broker_that_was_let_go_may_come_back_at_once() {
+    let mut story = Story::with_brokers(&[("min.insync.replicas", "2")], 2);
+    story.topic("orders", &[&[1, 2]], &[]);
+    let epoch = story.epoch(2);
+    assert!(story.leave(2).should_shut_down);
+    assert_eq!(story.register(2, 2, Some(epoch)).error_code, 0);
+    assert_eq!(story.partition("orders").elr, [BrokerId(2)], "it stopped cleanly");
+}
+
+#[test]
 fn a_leaving_broker_joins_no_isr() {
     let mut story = Story::with_brokers(&[], 2);
     story.topic("orders", &[&[1, 2]], &[]);
