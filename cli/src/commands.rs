@@ -51,6 +51,17 @@ fn version() -> &'static str {
     }
 }
 
+impl Arguments {
+    /// What is logged where nobody said: a server's warnings, a client's errors, and nothing of a simulated world.
+    pub fn default_log(&self) -> &'static str {
+        match self.command {
+            None | Some(Command::Server(_)) => "warn,openraft=error",
+            Some(Command::Sim(_)) => "off",
+            Some(_) => "error",
+        }
+    }
+}
+
 /// Runs the command.
 pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     match arguments.command {

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments = commands::Arguments::parse();
-    output::log(arguments.log.as_deref());
+    output::log(arguments.log.as_deref(), arguments.default_log());
     match commands::run(arguments) {
         Ok(code) => code,
         Err(failure) => {

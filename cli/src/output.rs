@@ -94,8 +94,8 @@ pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Sends logs to standard error, filtered by the flag, else by GREGOR_LOG, else warnings only.
-pub fn log(filter: Option<&str>) {
+/// Sends logs to standard error, filtered by the flag, else by GREGOR_LOG, else as the command wants it.
+pub fn log(filter: Option<&str>, default: &str) {
     use tracing_subscriber::{EnvFilter, fmt::time::FormatTime};
 
     /// The time of the world that the line was written in: a simulated node's own clock.
@@ -107,7 +107,7 @@ pub fn log(filter: Option<&str>) {
     }
     let filter = match filter {
         Some(filter) => EnvFilter::new(filter),
-        None => EnvFilter::try_from_env("GREGOR_LOG").unwrap_or_else(|_| EnvFilter::new("warn")),
+        None => EnvFilter::try_from_env("GREGOR_LOG").unwrap_or_else(|_| EnvFilter::new(default)),
     };
     tracing_subscriber::fmt().with_env_filter(filter).with_timer(WorldTime).with_writer(std::io::stderr).init();
 }

@@ -166,6 +166,11 @@ pub enum WorldEvent {
         /// Power loss, not only the process.
         power: bool,
     },
+    /// A node's process ended in good order.
+    Stopped {
+        /// The node's id in the cluster.
+        broker: i32,
+    },
     /// A node's process started.
     Started {
         /// The node's id in the cluster.
@@ -183,6 +188,7 @@ impl Event for WorldEvent {
             Self::FaultBegan { .. } => "fault-began",
             Self::FaultEnded { .. } => "fault-ended",
             Self::Crashed { .. } => "crashed",
+            Self::Stopped { .. } => "stopped",
             Self::Started { .. } => "started",
             Self::Healed => "healed",
             Self::Settled => "settled",
@@ -204,7 +210,7 @@ impl Event for WorldEvent {
                 into.i64(i64::from(*broker));
                 into.u64(u64::from(*power));
             }
-            Self::Started { broker } => into.i64(i64::from(*broker)),
+            Self::Stopped { broker } | Self::Started { broker } => into.i64(i64::from(*broker)),
             Self::Healed | Self::Settled => {}
         }
     }

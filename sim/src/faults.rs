@@ -36,12 +36,21 @@ pub enum Begun {
     No(&'static str),
 }
 
+/// What ending a fault came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It is over.
+    Yes,
+    /// It cannot end now: it is asked again a little later.
+    NotYet,
+}
+
 /// A fault under way.
 pub trait Fault {
     /// Makes it happen.
     fn begin(&mut self, world: &mut World) -> Begun;
     /// Makes it stop.
-    fn end(&mut self, world: &mut World);
+    fn end(&mut self, world: &mut World) -> Ended;
     /// The nodes that cannot be expected to do their part meanwhile.
     fn impairs(&self, world: &World) -> Vec<i32>;
 }

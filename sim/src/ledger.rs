@@ -108,9 +108,15 @@ pub struct Replica {
     pub isr: BTreeSet<BrokerId>,
     /// The maximal in-sync replicas by its last high watermark event.
     pub maximal_isr: BTreeSet<BrokerId>,
+    /// A truncation that may not be on the device: to where, and from where.
+    pub cut_from: Option<(Offset, Offset)>,
+    /// What a recovery under way has gone through.
+    recovered: Vec<Batch>,
     /// Its log equals what is committed up to here.
     agreed: Offset,
-    /// It lost bytes that were not on the device, and has not caught up since (the fault atlas's U).
+    /// It ended without a clean stop, and has not caught up since under a registration of its new life.
+    pub unclean: bool,
+    /// And it lost bytes that were not on the device.
     pub damaged: bool,
 }
 
@@ -238,16 +244,24 @@ impl Ledger {
         Ok(())
     }
 
-    /// The replicas whose loss of un-synced bytes would break the promise for this partition, if `broker` lost its too:
-    /// durability holds for at most `min.insync.replicas - 1` of them at a time.
-    pub fn damaged_with(&self, partition: TopicPartition, broker: BrokerId) -> usize {
-        let damaged = |id: &BrokerId| self.replica(*id, partition).is_some_and(|replica| replica.damaged);
-        self.nodes.keys().filter(|id| **id == broker || damaged(id)).count()
+    /// Whether a crash of `broker` keeps the promise for each of its partitions: once any replica has lost un-synced bytes,
+    /// no more than `min.insync.replicas - 1` may be back from unclean ends and not yet caught up (KIP-966). The controllers
+    /// cannot tell a killed process from a power loss, so both count; while nothing was lost, any number may be killed.
+    pub fn may_crash(&self, broker: BrokerId, power: bool) -> bool {
+        let Some(node) = self.nodes.get(&broker) else { return true };
+        node.replicas.iter().all(|(partition, own)| {
+            let others = self.nodes.iter().filter(|(id, _)| **id != broker);
+            let others: Vec<_> = others.filter_map(|(_, other)| other.replicas.get(partition)).collect();
+            let lossy = (power && own.log_end_offset > own.synced) || own.damaged || others.iter().any(|other| other.damaged);
+            let unclean = 1 + others.iter().filter(|other| other.unclean).count();
+            !lossy || unclean < self.min_isr.get(partition).copied().unwrap_or(1)
+        })
     }
 
     fn log_event(&mut self, broker: BrokerId, event: &LogEvent) {
         let of = match event {
             LogEvent::Opened { partition, .. }
+            | LogEvent::Recovered { partition, .. }
             | LogEvent::Appended { partition, .. }
             | LogEvent::Truncated { partition, .. }
             | LogEvent::Restarted { partition, .. }
@@ -257,13 +271,38 @@ impl Ledger {
         let replica = self.nodes.entry(broker).or_default().replicas.entry(of).or_default();
         match event {
             LogEvent::Opened { log_start_offset, log_end_offset, .. } => {
+                // What recovery went through is what the device had: un-synced truncations come undone by a power loss.
+                let recovered = std::mem::take(&mut replica.recovered);
+                if let Some(first) = recovered.first() {
+                    replica.cut(first.base_offset);
+                    recovered.into_iter().for_each(|batch| replica.log.push(batch));
+                }
                 replica.cut(*log_end_offset);
+                replica.cut_from = None;
                 replica.log_start_offset = *log_start_offset;
                 replica.log_end_offset = *log_end_offset;
                 // Whatever recovery kept was read back from the device.
                 replica.synced = replica.synced.min(*log_end_offset);
                 replica.high_watermark = Offset::ZERO;
             }
+            LogEvent::Recovered {
+                base_offset,
+                last_offset,
+                leader_epoch,
+                crc,
+                producer_id,
+                producer_epoch,
+                base_sequence,
+                ..
+            } => replica.recovered.push(Batch {
+                base_offset: *base_offset,
+                last_offset: *last_offset,
+                leader_epoch: *leader_epoch,
+                crc: *crc,
+                producer_id: *producer_id,
+                producer_epoch: *producer_epoch,
+                base_sequence: *base_sequence,
+            }),
             LogEvent::Appended {
                 base_offset,
                 last_offset,
@@ -285,14 +324,20 @@ impl Ledger {
                 });
                 replica.log_end_offset = last_offset.plus(1);
             }
-            LogEvent::Truncated { to, .. } => {
+            LogEvent::Truncated { to, from, .. } => {
+                let (lowest, highest) = replica.cut_from.unwrap_or((*to, *from));
+                replica.cut_from = Some((lowest.min(*to), highest.max(*from)));
                 replica.cut(*to);
                 replica.log_end_offset = *to;
             }
             LogEvent::Restarted { at, .. } => {
-                *replica = Replica { log_start_offset: *at, log_end_offset: *at, damaged: replica.damaged, ..Replica::default() };
+                let Replica { unclean, damaged, .. } = *replica;
+                *replica = Replica { log_start_offset: *at, log_end_offset: *at, unclean, damaged, ..Replica::default() };
             }
-            LogEvent::Synced { up_to, .. } => replica.synced = replica.synced.max(*up_to),
+            LogEvent::Synced { up_to, .. } => {
+                replica.synced = replica.synced.max(*up_to);
+                replica.cut_from = replica.cut_from.filter(|(to, _)| up_to < to);
+            }
             LogEvent::StartAdvanced { to, .. } => replica.log_start_offset = *to,
         }
     }
@@ -332,7 +377,8 @@ impl Ledger {
                 let caught_up = *fetch_offset >= leader.high_watermark;
                 let current = self.nodes.get(follower).is_some_and(|node| node.broker_epoch == Some(*broker_epoch));
                 if caught_up && current {
-                    self.replica_mut(*follower, *partition).damaged = false;
+                    let follower = self.replica_mut(*follower, *partition);
+                    (follower.unclean, follower.damaged) = (false, false);
                 }
             }
             ReplicaEvent::IsrProposed { partition, isr, proposed, .. } => {
@@ -366,8 +412,14 @@ impl Ledger {
                 (node.running, node.broker_epoch) = (false, None);
                 for replica in node.replicas.values_mut() {
                     replica.leading = None;
+                    replica.unclean = true;
                     replica.damaged |= *power && replica.log_end_offset > replica.synced;
                 }
+            }
+            WorldEvent::Stopped { broker } => {
+                let node = self.nodes.entry(BrokerId(*broker)).or_default();
+                (node.running, node.broker_epoch) = (false, None);
+                node.replicas.values_mut().for_each(|replica| replica.leading = None);
             }
             WorldEvent::Started { broker } => self.nodes.entry(BrokerId(*broker)).or_default().running = true,
             WorldEvent::FaultEnded { .. } | WorldEvent::Healed | WorldEvent::Settled => {}

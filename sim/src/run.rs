@@ -5,7 +5,7 @@
 
 use crate::{
     event::WorldEvent,
-    faults::{self, Begun, Fault, Target},
+    faults::{self, Begun, Ended, Fault, Target},
     history::History,
     invariants::{End, Violation},
     scenario::{Expect, Scenario, Span, Step},
@@ -171,10 +171,9 @@ impl Play {
         if self.is_broken() {
             return End::default();
         }
-        self.heal();
+        self.heal().await;
         let deadline = now_ns() + self.scenario.expect.settles_within.unwrap_or(SETTLES_WITHIN).nanos();
-        running.stop();
-        let end = self.settle(deadline).await;
+        let end = self.settle(running, deadline).await;
         if !self.is_broken() && end.unsettled.is_none() {
             observe::emit(|| WorldEvent::Settled);
         }
@@ -241,23 +240,32 @@ impl Play {
         self.end_all(over);
     }
 
+    /// Ends faults; those that cannot end yet are asked again.
     fn end_all(&mut self, over: Vec<Lasting>) {
         for mut lasting in over {
-            lasting.fault.end(&mut self.world);
-            observe::emit(|| WorldEvent::FaultEnded { id: lasting.id, kind: lasting.kind });
+            match lasting.fault.end(&mut self.world) {
+                Ended::Yes => observe::emit(|| WorldEvent::FaultEnded { id: lasting.id, kind: lasting.kind }),
+                Ended::NotYet => self.lasting.push(Lasting { ends_at: Some(now_ns() + TICK_NS), ..lasting }),
+            }
         }
     }
 
-    fn heal(&mut self) {
-        let all = std::mem::take(&mut self.lasting);
-        self.end_all(all);
+    async fn heal(&mut self) {
+        loop {
+            let all = std::mem::take(&mut self.lasting);
+            self.end_all(all);
+            if self.lasting.is_empty() || self.is_broken() {
+                break;
+            }
+            sleep_until_ns(now_ns() + TICK_NS).await;
+        }
         for id in self.world.down() {
             self.world.start(id);
         }
         observe::emit(|| WorldEvent::Healed);
     }
 
-    async fn settle(&mut self, deadline: u64) -> End {
+    async fn settle(&mut self, running: workloads::Running, deadline: u64) -> End {
         let broken = self.world.broken();
         loop {
             let why = self.not_whole();
@@ -269,6 +277,10 @@ impl Play {
                 () = broken.notified() => return End::default(),
                 () = sleep_until_ns(now_ns() + TICK_NS) => {}
             }
+        }
+        runtime::select! {
+            () = broken.notified() => return End::default(),
+            () = running.stop() => {}
         }
         match workloads::drain(&mut self.world, &self.scenario, deadline + SETTLES_WITHIN.nanos()).await {
             Ok(()) => End { unsettled: None, drained: true },

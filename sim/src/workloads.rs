@@ -35,12 +35,17 @@ const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// The clients that run.
 pub struct Running {
     stop: ShutdownTrigger,
+    done: Vec<oneshot::Receiver<()>>,
 }
 
 impl Running {
-    /// Asks all of them to stop: producers finish what they sent.
-    pub fn stop(&self) {
+    /// Asks all of them to stop, and waits until they have: producers finish what they sent.
+    pub async fn stop(self) {
         self.stop.request();
+        for done in self.done {
+            // A client that has panicked has failed the run.
+            let _ = done.await;
+        }
     }
 }
 
@@ -101,7 +106,7 @@ async fn create(admin: &Admin, topic: &Topic) {
 /// Starts the scenario's clients.
 pub fn start(world: &mut World, scenario: &Scenario) -> Running {
     let (stop, stopping) = sync::shutdown();
-    let mut writer = 0;
+    let (mut writer, mut all_done) = (0, Vec::new());
     for workload in &scenario.workloads {
         let topic = scenario.topics.iter().find(|topic| topic.name == workload.topic).expect("the scenario was checked");
         for _ in 0..workload.clients {
@@ -109,16 +114,20 @@ pub fn start(world: &mut World, scenario: &Scenario) -> Running {
             let id = world.add_client();
             let cluster = options(world);
             writer += 1;
+            let (done, is_done) = oneshot::channel();
+            all_done.push(is_done);
             world.start_client(id, async move {
                 let cluster = Cluster::new(cluster);
                 match workload.kind {
                     WorkloadKind::Produce => produce::run(cluster, &workload, partitions, writer, stopping).await,
                     WorkloadKind::Consume => consume::run(cluster, &workload, partitions, writer, stopping).await,
                 }
+                // Nobody waits any more once a claim is broken.
+                done.send(()).ok();
             });
         }
     }
-    Running { stop }
+    Running { stop, done: all_done }
 }
 
 /// Writes a fresh record to every partition, and then reads everything from the beginning.

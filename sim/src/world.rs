@@ -239,6 +239,11 @@ impl World {
     pub fn crash(&mut self, id: i32, power: bool) -> bool {
         let Some(machine) = self.machines.get_mut(&id).filter(|machine| machine.running) else { return false };
         (machine.running, machine.stop) = (false, None);
+        if !simulation::is_running(machine.node) {
+            // It was asked to stop, and has.
+            observe::emit(|| WorldEvent::Stopped { broker: id });
+            return true;
+        }
         simulation::crash(machine.node, if power { Crash::Power } else { Crash::Process });
         observe::emit(|| WorldEvent::Crashed { broker: id, power });
         if power {
@@ -252,6 +257,12 @@ impl World {
     pub fn stop(&mut self, id: i32) -> bool {
         let Some(machine) = self.machines.get_mut(&id).filter(|machine| machine.running) else { return false };
         machine.stop.take().map(|trigger| trigger.request()).is_some()
+    }
+
+    /// Whether a process was asked to stop and has not.
+    pub fn is_stopping(&self, id: i32) -> bool {
+        let machine = self.machines.get(&id).filter(|machine| machine.running && machine.stop.is_none());
+        machine.is_some_and(|machine| simulation::is_running(machine.node))
     }
 
     /// Freezes a process. False if it does not run.
@@ -272,16 +283,9 @@ impl World {
         }
     }
 
-    /// Whether a power loss of this node stays within the budget: no partition would have as many replicas with lost bytes
-    /// as `min.insync.replicas` (KIP-966's promise is for one fewer).
-    pub fn may_lose_power(&self, id: i32) -> bool {
-        let shared = self.shared.borrow();
-        let ledger = &shared.judge.ledger;
-        let Some(node) = ledger.nodes.get(&BrokerId(id)) else { return true };
-        node.replicas.keys().all(|partition| {
-            let min_isr = ledger.min_isr.get(partition).copied().unwrap_or(1);
-            ledger.damaged_with(*partition, BrokerId(id)) < min_isr
-        })
+    /// Whether this node may crash so within the fault budget: see [`crate::ledger::Ledger::may_crash`].
+    pub fn may_crash(&self, id: i32, power: bool) -> bool {
+        self.shared.borrow().judge.ledger.may_crash(BrokerId(id), power)
     }
 
     // ------------------------------------------------------------------------------------------------ network

@@ -26,6 +26,25 @@ pub enum LogEvent {
         /// Bytes cut off because they were torn or broken.
         cut_bytes: u64,
     },
+    /// One batch was found sound by a recovery, which goes through the end of the log in order and then opens it.
+    Recovered {
+        /// Whose log.
+        partition: TopicPartition,
+        /// First offset of the batch.
+        base_offset: Offset,
+        /// Last offset of the batch.
+        last_offset: Offset,
+        /// The epoch stamped into the batch.
+        leader_epoch: LeaderEpoch,
+        /// The batch's CRC-32C.
+        crc: u32,
+        /// Who produced it, or [`ProducerId::NONE`].
+        producer_id: ProducerId,
+        /// In which epoch of the producer.
+        producer_epoch: ProducerEpoch,
+        /// Sequence of the first record.
+        base_sequence: Sequence,
+    },
     /// One batch was written to the log.
     Appended {
         /// Whose log.
@@ -83,6 +102,7 @@ impl Event for LogEvent {
     fn kind(&self) -> &'static str {
         match self {
             Self::Opened { .. } => "log-opened",
+            Self::Recovered { .. } => "batch-recovered",
             Self::Appended { .. } => "log-appended",
             Self::Truncated { .. } => "log-truncated",
             Self::Restarted { .. } => "log-restarted",
@@ -102,6 +122,13 @@ impl Event for LogEvent {
                 into.i64(log_start_offset.0);
                 into.i64(log_end_offset.0);
                 into.u64(*cut_bytes);
+            }
+            Self::Recovered { partition: of, base_offset, last_offset, leader_epoch, crc, .. } => {
+                partition(into, of);
+                into.i64(base_offset.0);
+                into.i64(last_offset.0);
+                into.i64(i64::from(leader_epoch.0));
+                into.u64(u64::from(*crc));
             }
             Self::Appended { partition: of, base_offset, last_offset, leader_epoch, crc, origin, .. } => {
                 partition(into, of);

@@ -81,6 +81,7 @@ pub(crate) async fn open(
     now: WallMillis,
 ) -> Result<Log, LogError> {
     let loading = Loading {
+        partition: read_partition(disk, directory)?,
         disk: disk.clone(),
         directory: directory.to_owned(),
         config,
@@ -90,21 +91,36 @@ pub(crate) async fn open(
         snapshots: BTreeSet::new(),
         unsynced: Vec::new(),
         names_changed: false,
+        cut: None,
         cut_bytes: 0,
     };
     // It reads a lot: not on the threads that serve.
     let loaded = runtime::task::blocking(move || loading.load(recovery)).await;
-    let (log, names_changed, cut_bytes) = loaded.map_err(|error| LogError::io("open", directory, error))??;
-    if cut_bytes > 0 {
-        let active = log.active();
-        active.file.sync().await.map_err(|error| LogError::io("sync", active.path("log"), error))?;
-    }
+    let Loaded { log, names_changed, cut, cut_bytes } = loaded.map_err(|error| LogError::io("open", directory, error))??;
+    // The file is cut when what followed it is durably gone: a crash between leaves what recovery has seen already.
     if names_changed {
         disk.sync_directory(directory).await.map_err(|error| LogError::io("sync", directory, error))?;
+    }
+    if let Some((file, length)) = cut {
+        file.truncate(length).map_err(|error| LogError::io("truncate", directory, error))?;
+        file.sync().await.map_err(|error| LogError::io("sync", directory, error))?;
     }
     runtime::sometimes!(cut_bytes > 0, "recovery cut a torn tail");
     emit_opened(&log, cut_bytes);
     Ok(log)
+}
+
+fn emit_recovered(partition: TopicPartition, header: &BatchHeader) {
+    runtime::observe::emit(|| LogEvent::Recovered {
+        partition,
+        base_offset: header.base_offset,
+        last_offset: header.last_offset(),
+        leader_epoch: header.leader_epoch,
+        crc: header.crc,
+        producer_id: header.producer_id,
+        producer_epoch: header.producer_epoch,
+        base_sequence: header.base_sequence,
+    });
 }
 
 fn emit_opened(log: &Log, cut_bytes: u64) {
@@ -118,6 +134,7 @@ fn emit_opened(log: &Log, cut_bytes: u64) {
 
 /// A log on its way.
 struct Loading {
+    partition: TopicPartition,
     disk: Disk,
     directory: String,
     config: LogConfig,
@@ -127,12 +144,21 @@ struct Loading {
     snapshots: BTreeSet<Offset>,
     unsynced: Vec<(Offset, File)>,
     names_changed: bool,
+    /// The file that is to be cut, and its new length.
+    cut: Option<(File, u64)>,
+    cut_bytes: u64,
+}
+
+/// A log, but for what must become durable.
+struct Loaded {
+    log: Log,
+    names_changed: bool,
+    cut: Option<(File, u64)>,
     cut_bytes: u64,
 }
 
 impl Loading {
-    fn load(mut self, recovery: Recovery) -> Result<(Log, bool, u64), LogError> {
-        let partition = read_partition(&self.disk, &self.directory)?;
+    fn load(mut self, recovery: Recovery) -> Result<Loaded, LogError> {
         let bases = self.take_stock()?;
         let stored_epochs = self.read_epochs()?;
         let scan_from = match recovery {
@@ -161,16 +187,15 @@ impl Loading {
             Recovery::Clean => log_end_offset,
             Recovery::Unclean { recovery_point } => recovery_point,
         };
-        self.into_log(partition, recovery_point, stored_epochs)
+        self.into_log(recovery_point, stored_epochs)
     }
 
     fn into_log(
         self,
-        partition: TopicPartition,
         recovery_point: Offset,
         stored_epochs: Option<LeaderEpochs>,
-    ) -> Result<(Log, bool, u64), LogError> {
-        let Self { disk, directory, config, now, segments, epochs, snapshots, unsynced, mut names_changed, cut_bytes } = self;
+    ) -> Result<Loaded, LogError> {
+        let Self { partition, disk, directory, config, now, segments, epochs, snapshots, unsynced, cut, .. } = self;
         let (log_start_offset, log_end_offset) =
             (segments[0].base_offset, segments[segments.len() - 1].end_offset);
         let stored = stored_epochs.unwrap_or_default();
@@ -192,8 +217,8 @@ impl Loading {
             unsynced,
             durability,
         };
-        names_changed |= log.restore_producers(now)?;
-        Ok((log, names_changed, cut_bytes))
+        let names_changed = log.restore_producers(now)? || self.names_changed;
+        Ok(Loaded { log, names_changed, cut, cut_bytes: self.cut_bytes })
     }
 
     /// Finds the segments and snapshots, and removes what an interrupted change left behind.
@@ -351,14 +376,15 @@ impl Loading {
                 Err(what) => {
                     let position = segment.size;
                     tracing::warn!(path = segment.path("log"), position, what, "the log is cut at its first bad batch");
-                    let to = Boundary { position, offset: segment.end_offset };
-                    segment.truncate_to(to)?;
+                    segment.forget_from(Boundary { position, offset: segment.end_offset })?;
+                    self.cut = Some((segment.file.clone(), position));
                     return Ok(size - position);
                 }
             };
             last_epoch = Some(header.leader_epoch);
             adopt(&mut self.epochs, &header);
             segment.note(&header, self.config.index_interval_bytes);
+            emit_recovered(self.partition, &header);
         }
         Ok(0)
     }

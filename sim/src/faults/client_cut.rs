@@ -1,6 +1,6 @@
 //! Clients cannot reach one node, while all nodes reach each other.
 
-use super::{Begun, Fault, Kind};
+use super::{Begun, Ended, Fault, Kind};
 use crate::world::World;
 
 /// See the module.
@@ -24,8 +24,9 @@ impl Fault for ClientCut {
         Begun::Yes(format!("cut {} from all clients", self.node))
     }
 
-    fn end(&mut self, world: &mut World) {
+    fn end(&mut self, world: &mut World) -> Ended {
         self.cuts.drain(..).for_each(|(from, to)| world.heal(from, to));
+        Ended::Yes
     }
 
     fn impairs(&self, world: &World) -> Vec<i32> {

@@ -1,7 +1,7 @@
 //! One node cannot reach any other node, nor be reached; every second client is cut off with it, and so goes on talking to
 //! it alone.
 
-use super::{Begun, Fault, Kind};
+use super::{Begun, Ended, Fault, Kind};
 use crate::world::World;
 
 /// See the module.
@@ -31,8 +31,9 @@ impl Fault for Isolate {
         Begun::Yes(format!("isolate {}", self.node))
     }
 
-    fn end(&mut self, world: &mut World) {
+    fn end(&mut self, world: &mut World) -> Ended {
         self.cuts.drain(..).for_each(|(from, to)| world.heal(from, to));
+        Ended::Yes
     }
 
     fn impairs(&self, world: &World) -> Vec<i32> {

@@ -1,6 +1,6 @@
 //! The process dies at once; the machine lives on, closes its sockets and keeps its page cache.
 
-use super::{Begun, Fault, Kind};
+use super::{Begun, Ended, Fault, Kind};
 use crate::world::World;
 
 /// See the module.
@@ -18,11 +18,15 @@ struct Kill {
 
 impl Fault for Kill {
     fn begin(&mut self, world: &mut World) -> Begun {
+        if !world.may_crash(self.node, false) {
+            return Begun::No("it would exceed the fault budget");
+        }
         if world.crash(self.node, false) { Begun::Yes(format!("kill {}", self.node)) } else { Begun::No("it was down already") }
     }
 
-    fn end(&mut self, world: &mut World) {
+    fn end(&mut self, world: &mut World) -> Ended {
         world.start(self.node);
+        Ended::Yes
     }
 
     fn impairs(&self, _world: &World) -> Vec<i32> {

@@ -1,6 +1,6 @@
 //! Packets between two nodes get lost: retransmission delays them, and a connection that loses too many is reset.
 
-use super::{Begun, Fault, Kind, Target};
+use super::{Begun, Ended, Fault, Kind, Target};
 use crate::world::World;
 
 /// See the module.
@@ -25,10 +25,11 @@ impl Fault for Loss {
         Begun::Yes(format!("{percent} % loss between {} and {other}", self.target.node))
     }
 
-    fn end(&mut self, world: &mut World) {
+    fn end(&mut self, world: &mut World) -> Ended {
         let other = world.other(self.target);
         world.lose(self.target.node, other, None);
         world.lose(other, self.target.node, None);
+        Ended::Yes
     }
 
     fn impairs(&self, world: &World) -> Vec<i32> {

@@ -1,6 +1,6 @@
 //! What one node sends to another does not arrive; the other way is fine.
 
-use super::{Begun, Fault, Kind, Target};
+use super::{Begun, Ended, Fault, Kind, Target};
 use crate::world::World;
 
 /// See the module.
@@ -24,8 +24,9 @@ impl Fault for OneWayCut {
         Begun::Yes(format!("cut {} to {other}, one way", self.target.node))
     }
 
-    fn end(&mut self, world: &mut World) {
+    fn end(&mut self, world: &mut World) -> Ended {
         world.heal(self.target.node, world.other(self.target));
+        Ended::Yes
     }
 
     fn impairs(&self, world: &World) -> Vec<i32> {

@@ -1,6 +1,6 @@
 //! Two nodes cannot reach each other, in either direction; everybody else reaches both.
 
-use super::{Begun, Fault, Kind, Target};
+use super::{Begun, Ended, Fault, Kind, Target};
 use crate::world::World;
 
 /// See the module.
@@ -25,10 +25,11 @@ impl Fault for Partition {
         Begun::Yes(format!("cut {} from {other}", self.target.node))
     }
 
-    fn end(&mut self, world: &mut World) {
+    fn end(&mut self, world: &mut World) -> Ended {
         let other = world.other(self.target);
         world.heal(self.target.node, other);
         world.heal(other, self.target.node);
+        Ended::Yes
     }
 
     fn impairs(&self, world: &World) -> Vec<i32> {

@@ -1,6 +1,6 @@
 //! The process stands still, as in a long garbage collection or under SIGSTOP: its sockets stay open, its clock runs on.
 
-use super::{Begun, Fault, Kind};
+use super::{Begun, Ended, Fault, Kind};
 use crate::world::World;
 
 /// See the module.
@@ -21,8 +21,9 @@ impl Fault for Pause {
         if world.pause(self.node) { Begun::Yes(format!("pause {}", self.node)) } else { Begun::No("it was not running") }
     }
 
-    fn end(&mut self, world: &mut World) {
+    fn end(&mut self, world: &mut World) -> Ended {
         world.resume(self.node);
+        Ended::Yes
     }
 
     fn impairs(&self, _world: &World) -> Vec<i32> {

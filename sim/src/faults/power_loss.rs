@@ -3,7 +3,7 @@
 //! Within the fault budget only: where one more lossy replica would break the promise of `min.insync.replicas` for some
 //! partition (KIP-966), the fault does not begin.
 
-use super::{Begun, Fault, Kind};
+use super::{Begun, Ended, Fault, Kind};
 use crate::world::World;
 
 /// See the module.
@@ -21,7 +21,7 @@ struct PowerLoss {
 
 impl Fault for PowerLoss {
     fn begin(&mut self, world: &mut World) -> Begun {
-        if !world.may_lose_power(self.node) {
+        if !world.may_crash(self.node, true) {
             return Begun::No("it would exceed the fault budget");
         }
         if world.crash(self.node, true) {
@@ -31,8 +31,9 @@ impl Fault for PowerLoss {
         }
     }
 
-    fn end(&mut self, world: &mut World) {
+    fn end(&mut self, world: &mut World) -> Ended {
         world.start(self.node);
+        Ended::Yes
     }
 
     fn impairs(&self, _world: &World) -> Vec<i32> {

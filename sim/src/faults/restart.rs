@@ -1,6 +1,6 @@
 //! An operator stops the node in good order; it starts again when the fault ends.
 
-use super::{Begun, Fault, Kind};
+use super::{Begun, Ended, Fault, Kind};
 use crate::world::World;
 
 /// See the module.
@@ -21,10 +21,14 @@ impl Fault for Restart {
         if world.stop(self.node) { Begun::Yes(format!("stop {}", self.node)) } else { Begun::No("it was not running") }
     }
 
-    fn end(&mut self, world: &mut World) {
-        // Whoever has not stopped by now is not waited for any longer.
+    fn end(&mut self, world: &mut World) -> Ended {
+        // Whoever has not stopped by now is not waited for any longer, if the fault budget allows for it.
+        if world.is_stopping(self.node) && !world.may_crash(self.node, false) {
+            return Ended::NotYet;
+        }
         world.crash(self.node, false);
         world.start(self.node);
+        Ended::Yes
     }
 
     fn impairs(&self, _world: &World) -> Vec<i32> {

@@ -1,6 +1,6 @@
 //! What one node sends to another takes long.
 
-use super::{Begun, Fault, Kind, Target};
+use super::{Begun, Ended, Fault, Kind, Target};
 use crate::world::World;
 
 /// See the module.
@@ -24,8 +24,9 @@ impl Fault for SlowLink {
         Begun::Yes(format!("{delay_ms} ms from {} to {other}", self.target.node))
     }
 
-    fn end(&mut self, world: &mut World) {
+    fn end(&mut self, world: &mut World) -> Ended {
         world.slow(self.target.node, world.other(self.target), None);
+        Ended::Yes
     }
 
     fn impairs(&self, world: &World) -> Vec<i32> {

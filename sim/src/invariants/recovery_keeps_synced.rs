@@ -6,7 +6,7 @@ use crate::{
     ledger::Ledger,
     observed::{Fact, Observed},
 };
-use protocol::ids::BrokerId;
+use protocol::ids::{BrokerId, Offset};
 use std::collections::BTreeMap;
 use storage::event::LogEvent;
 
@@ -34,8 +34,9 @@ impl Invariant for RecoveryKeepsSynced {
         if *log_end_offset < floor {
             return Err(format!("{partition}: broker {broker} had {floor} on its device and recovered {log_end_offset}"));
         }
-        if *log_end_offset > replica.log_end_offset {
-            let before = replica.log_end_offset;
+        // A truncation that was not synced comes undone.
+        let before = replica.log_end_offset.max(replica.cut_from.map_or(Offset::ZERO, |(_, from)| from));
+        if *log_end_offset > before {
             return Err(format!("{partition}: broker {broker} had written {before} and recovered {log_end_offset}"));
         }
         Ok(())
@@ -55,7 +56,6 @@ mod tests {
         super::stories::{Story, orders},
         *,
     };
-    use protocol::ids::Offset;
     use storage::event::Origin;
 
     fn verdict(power: bool, recovered: i64) -> Result<(), String> {

@@ -10,7 +10,7 @@ use crate::{
     segment::{Segment, stem},
 };
 use protocol::ids::{Offset, WallMillis};
-use runtime::disk::Open;
+use runtime::disk::{File, Open};
 
 impl Log {
     /// Removes every batch that holds `offset` or a later one, and the leader epochs that begin there; epochs that begin at
@@ -35,29 +35,36 @@ impl Log {
             return self.truncate_fully_and_start_at(offset);
         }
         let cut = self.cut_segments(offset);
-        let removed = self.guarded(cut)?;
+        let (cut, removed) = self.guarded(cut)?;
         let to = self.log_end_offset();
         if self.epochs.truncate_from_end(to) {
             self.durability.set_epochs(&self.epochs);
         }
         self.log_start_offset = self.log_start_offset.min(to);
-        self.durability.truncated(to);
+        // The file's new length is not on the device before its next sync: until then a crash may bring the cut bytes back,
+        // so recovery has to look into the whole segment, and it is not rolled.
+        self.durability.truncated(self.active().base_offset.min(to));
         let rebuilt = self.rebuild_producers(now);
-        let removed_snapshots = self.guarded(rebuilt)?;
-        if removed || removed_snapshots {
-            self.durability.names_changed(true);
+        let removed = self.guarded(rebuilt)? || removed;
+        if removed {
+            self.durability.names_must_last(cut);
+        } else if let Some((file, length)) = cut {
+            let truncated = file.truncate(length).map_err(|error| LogError::io("truncate", self.active().path("log"), error));
+            self.guarded(truncated)?;
         }
         let partition = self.partition;
         runtime::observe::emit(|| LogEvent::Truncated { partition, to, from });
-        runtime::sometimes!(removed, "a truncation removed a segment");
-        Ok(self.durability.task(Plan { names: removed || removed_snapshots, ..Plan::default() }))
+        runtime::sometimes!(removed, "a truncation removed a file");
+        Ok(self.durability.task(Plan { names: removed, ..Plan::default() }))
     }
 
-    /// Cuts the active segments down to the one that holds `offset`. Answers whether files were removed.
-    fn cut_segments(&mut self, offset: Offset) -> Result<bool, LogError> {
+    /// Removes the segments after the one that holds `offset`, and forgets that one's batches from there on. Answers how its
+    /// file is to be cut, and whether files were removed.
+    fn cut_segments(&mut self, offset: Offset) -> Result<(Option<(File, u64)>, bool), LogError> {
         let kept = self.segments.partition_point(|segment| segment.base_offset <= offset).max(1);
         let removed: Vec<Segment> = self.segments.drain(kept..).collect();
-        for segment in &removed {
+        // The last goes first: whatever part of this a crash leaves, there is no hole.
+        for segment in removed.iter().rev() {
             self.remove_files_of(segment)?;
         }
         let (disk, interval_bytes) = (self.disk.clone(), self.config.index_interval_bytes);
@@ -66,8 +73,8 @@ impl Log {
             active.size = active.file.len().map_err(|error| LogError::io("measure", active.path("log"), error))?;
             active.index_by_headers(interval_bytes)?;
         }
-        active.truncate(offset)?;
-        Ok(!removed.is_empty())
+        let cut = active.truncate(offset)?.map(|length| (active.file.clone(), length));
+        Ok((cut, !removed.is_empty()))
     }
 
     /// Removes everything, and begins anew at an offset: as a follower whose log ends before the leader's begins.
@@ -86,8 +93,8 @@ impl Log {
     }
 
     fn restart_at(&mut self, offset: Offset, now: WallMillis) -> Result<(), LogError> {
-        for segment in std::mem::take(&mut self.segments) {
-            self.remove_files_of(&segment)?;
+        for segment in std::mem::take(&mut self.segments).iter().rev() {
+            self.remove_files_of(segment)?;
         }
         self.remove_snapshots(|_| true)?;
         self.unsynced.clear();
@@ -97,7 +104,7 @@ impl Log {
         self.producers = ProducerState::new(offset);
         self.durability.set_epochs(&self.epochs);
         self.durability.restarted(offset);
-        self.durability.names_changed(true);
+        self.durability.names_must_last(None);
         Ok(())
     }
 
@@ -145,7 +152,7 @@ impl Log {
             recovery::remove_if_present(&self.disk, &path)?;
         }
         self.remove_snapshots(|offset| offset == segment.base_offset)?;
-        self.durability.names_changed(false);
+        self.durability.names_changed();
         Ok(())
     }
 
