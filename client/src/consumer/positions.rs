@@ -116,6 +116,8 @@ struct Tracked {
     retry_at: MonotonicMillis,
     /// The leader epoch that was asked last.
     asked_in: LeaderEpoch,
+    /// Who was asked for the records that it is busy with.
+    fetched_from: Option<BrokerId>,
 }
 
 /// Every assigned partition.
@@ -197,6 +199,7 @@ impl Positions {
             validated_in: LeaderEpoch::UNKNOWN,
             retry_at: MonotonicMillis(0),
             asked_in: LeaderEpoch::UNKNOWN,
+            fetched_from: None,
         };
         self.partitions.insert(partition.clone(), tracked);
     }
@@ -213,6 +216,10 @@ impl Positions {
     pub fn plan(&mut self, now: MonotonicMillis, mut leader: impl FnMut(&PartitionName) -> Option<Leader>) -> Plan {
         let mut plan = Plan { errands: Vec::new(), wake_at: None, wants_leader: false };
         let mut fetching_from = BTreeSet::new();
+        // While records of one partition wait to be taken, its leader is not asked about the others: that fetch could find
+        // nothing, wait, and hold back the next one about the first (as `AbstractFetch` since KAFKA-17182).
+        let busy = self.partitions.values().filter(|tracked| tracked.is_busy);
+        let untaken: BTreeSet<BrokerId> = busy.filter_map(|tracked| tracked.fetched_from).collect();
         for (partition, tracked) in &mut self.partitions {
             if tracked.is_busy || tracked.state == State::Resting {
                 continue;
@@ -227,13 +234,14 @@ impl Positions {
             }
             let question = tracked.question(leader);
             if matches!(question, Question::Records(_)) {
-                if self.fetching.contains(&leader.broker) {
+                if self.fetching.contains(&leader.broker) || untaken.contains(&leader.broker) {
                     continue;
                 }
                 fetching_from.insert(leader.broker);
             }
             tracked.is_busy = true;
             tracked.asked_in = leader.leader_epoch;
+            tracked.fetched_from = matches!(question, Question::Records(_)).then_some(leader.broker);
             plan.errands.push(Errand { partition: partition.clone(), ticket: tracked.ticket, leader, question });
         }
         self.fetching.append(&mut fetching_from);

@@ -281,3 +281,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_leader_is_not_asked_while_its_records_wait_to_be_taken() {
+    let mut positions = Positions::new(Some(ResetTo::Earliest));
+    positions.assign([partition(0), partition(1)]);
+    let of_one_broker = |_: &PartitionName| Some(leader(1, 4));
+    for errand in positions.plan(NOW, of_one_broker).errands {
+        positions.offset_told(&errand.partition, errand.ticket, Offset(0));
+    }
+    let fetch = positions.plan(NOW, of_one_broker).errands;
+    assert_eq!(fetch.len(), 2);
+    // One partition's records came, and nothing of the other.
+    positions.fetch_ended(BrokerId(1));
+    assert!(positions.taken(&partition(0), fetch[0].ticket, at(5, Some(4)), false));
+    positions.nothing_new(&partition(1), fetch[1].ticket);
+    assert!(positions.plan(NOW, of_one_broker).errands.is_empty());
+    // Once all are taken, both are asked about together.
+    assert!(positions.taken(&partition(0), fetch[0].ticket, at(10, Some(4)), true));
+    assert_eq!(positions.plan(NOW, of_one_broker).errands.len(), 2);
+}
