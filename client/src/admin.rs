@@ -308,3 +308,6 @@ async fn wait_before(deadline: time::Instant, failures: &mut u32) -> bool {
     time::sleep_until(until).await;
     true
 }
+
+#[cfg(test)]
+mod tests;

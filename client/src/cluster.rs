@@ -399,3 +399,6 @@ fn connection(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

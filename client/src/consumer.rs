@@ -463,3 +463,6 @@ fn no_answer(wanted: &BTreeMap<PartitionName, WallMillis>, after: Duration) -> C
 fn now() -> MonotonicMillis {
     MonotonicMillis(time::now().as_millis())
 }
+
+#[cfg(test)]
+mod tests;

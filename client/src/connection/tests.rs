@@ -124,7 +124,10 @@ fn nobody_listens_is_said_at_once() {
         cluster.stop_broker(BrokerId(2));
         time::sleep(SOON).await;
         let refused = Connection::connect(&address, ConnectionOptions::default()).await.expect_err("nobody listens");
-        assert!(matches!(refused, ClientError::Connect { kind: std::io::ErrorKind::ConnectionRefused, .. }), "{refused:?}");
+        assert!(
+            matches!(refused, ClientError::Connect { kind: std::io::ErrorKind::ConnectionRefused, .. }),
+            "{refused:?}"
+        );
     });
 }
 
@@ -180,8 +183,7 @@ fn a_peer_that_reads_nothing_holds_nobody_up() {
         // More than any socket's buffers hold.
         let topic = MetadataRequestTopic::default().with_name(Some(topic_name(&"x".repeat(200))));
         let large = MetadataRequest::default().with_topics(Some(vec![topic; 5000]));
-        let submitted: Vec<_> =
-            (0..40).map(|_| connection.submit(version, &large, SOON * 4).expect("open")).collect();
+        let submitted: Vec<_> = (0..40).map(|_| connection.submit(version, &large, SOON * 4).expect("open")).collect();
         let mut unsent = 0;
         for pending in submitted {
             let failed = pending.wait().await.expect_err("nobody answers");

@@ -200,7 +200,8 @@ fn offsets_are_told_by_end_and_by_time() {
         let consumer = consumer(&cluster, ConsumerOptions::default());
         let both = [orders(0), orders(1)];
         let offsets = |first: i64, second: i64| Ok([Offset(first), Offset(second)]);
-        let told = |told: Result<BTreeMap<_, Offset>, _>| told.map(|told| both.clone().map(|partition| told[&partition]));
+        let told =
+            |told: Result<BTreeMap<_, Offset>, _>| told.map(|told| both.clone().map(|partition| told[&partition]));
         assert_eq!(told(consumer.beginning_offsets(&both, LONG).await), offsets(5, 0));
         assert_eq!(told(consumer.end_offsets(&both, LONG).await), offsets(10, 0));
         let asked = BTreeMap::from([(orders(0), WallMillis(7)), (orders(1), WallMillis(7))]);

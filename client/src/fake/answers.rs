@@ -15,9 +15,7 @@ use protocol::messages::describe_topic_partitions_response::{
 };
 use protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
 use protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
-use protocol::messages::metadata_response::{
-    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
-};
+use protocol::messages::metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
 use protocol::messages::offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult};
 use protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use protocol::messages::{
@@ -93,9 +91,8 @@ fn versions(cluster: &FakeCluster, head: &RequestHead) -> BytesMut {
         return encode(head, &response);
     }
     let range = ApiVersion::default().with_api_key(ApiVersionsRequest::KEY).with_max_version(newest);
-    let response = ApiVersionsResponse::default()
-        .with_error_code(ErrorCode::UnsupportedVersion.code())
-        .with_api_keys(vec![range]);
+    let response =
+        ApiVersionsResponse::default().with_error_code(ErrorCode::UnsupportedVersion.code()).with_api_keys(vec![range]);
     encode_response(head.correlation_id, 0, &response).expect("an error fits version 0")
 }
 
@@ -120,7 +117,9 @@ fn metadata(cluster: &FakeCluster, request: &MetadataRequest) -> MetadataRespons
     let topics = match &request.topics {
         None => {
             let created = state.created.keys().map(|name| {
-                MetadataResponseTopic::default().with_name(Some(topic_name(name))).with_topic_id(uuid::Uuid::from_u128(1))
+                MetadataResponseTopic::default()
+                    .with_name(Some(topic_name(name)))
+                    .with_topic_id(uuid::Uuid::from_u128(1))
             });
             std::iter::once(orders).chain(created).collect()
         }
@@ -161,7 +160,8 @@ fn produce(
                 None if is_done => partition.append(records),
                 None => Ok(Offset::UNKNOWN),
             };
-            let answer = refusal.map_or(appended, Err);
+            // An error after the append cannot hide one before it.
+            let answer = appended.and_then(|offset| refusal.map_or(Ok(offset), Err));
             partitions.push(
                 PartitionProduceResponse::default()
                     .with_index(data.index)
@@ -350,8 +350,7 @@ fn describe_topics(cluster: &FakeCluster, request: DescribeTopicPartitionsReques
         .with_name(Some(topic_name(TOPIC)))
         .with_topic_id(state.topic_id.0)
         .with_partitions(page.collect());
-    let next = (from + PAGE < state.partitions.len()).then(|| {
-        Cursor::default().with_topic_name(topic_name(TOPIC)).with_partition_index((from + PAGE) as i32)
-    });
+    let next = (from + PAGE < state.partitions.len())
+        .then(|| Cursor::default().with_topic_name(topic_name(TOPIC)).with_partition_index((from + PAGE) as i32));
     DescribeTopicPartitionsResponse::default().with_topics(vec![topic]).with_next_cursor(next)
 }

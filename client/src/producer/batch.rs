@@ -167,7 +167,7 @@ mod tests {
 
     fn stamp(producer_epoch: i16, base_sequence: i32) -> Stamp {
         let identity = ProducerIdentity { producer_id: ProducerId(7), producer_epoch: ProducerEpoch(producer_epoch) };
-        Stamp { identity, base_sequence: Sequence(base_sequence) }
+        Stamp { identity, base_sequence: Sequence(base_sequence), ordinal: 0 }
     }
 
     #[test]

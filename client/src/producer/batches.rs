@@ -7,7 +7,7 @@
 
 use super::batch::{Batch, RecordParts};
 use super::outcome::{Attempt, Failure, Next, ProduceError, ProduceErrorKind};
-use super::sequence::{Identities, PartitionSequences, ProducerIdentity, Restart};
+use super::sequence::{Identities, PartitionSequences, ProducerIdentity, Restart, Stamp};
 use crate::PartitionName;
 use crate::cluster::Leader;
 use crate::error::ClientError;
@@ -105,7 +105,7 @@ struct Queue<T> {
 #[derive(Debug)]
 enum Slot<T> {
     Waiting(Batch<T>),
-    InFlight,
+    InFlight(Option<Stamp>),
 }
 
 /// What stands in the way of a partition's next batch.
@@ -336,7 +336,7 @@ impl<T> Batches<T> {
         let queue = self.queues.get_mut(&batch.partition).expect("a batch keeps its queue");
         if let (Some(stamp), Some(sequences)) = (batch.stamp, &mut queue.sequences) {
             let is_newest = queue.slots.range(batch.id..).all(|(_, slot)| match slot {
-                Slot::InFlight => false,
+                Slot::InFlight(_) => false,
                 Slot::Waiting(later) => later.stamp.is_none(),
             });
             let is_unused = is_newest && !batch.may_be_appended;
@@ -423,7 +423,15 @@ impl<T> Queue<T> {
     fn first_waiting(&self) -> Option<&Batch<T>> {
         self.slots.values().find_map(|slot| match slot {
             Slot::Waiting(batch) => Some(batch),
-            Slot::InFlight => None,
+            Slot::InFlight(_) => None,
+        })
+    }
+
+    /// The stamp of the oldest batch, if it has one: its fate is not known yet.
+    fn oldest_stamp(&self) -> Option<Stamp> {
+        self.slots.values().next().and_then(|slot| match slot {
+            Slot::Waiting(batch) => batch.stamp,
+            Slot::InFlight(stamp) => *stamp,
         })
     }
 
@@ -456,18 +464,20 @@ impl<T> Queue<T> {
                 return Obstacle::Until(lingers_until);
             }
         }
-        let in_flight_max = match &self.sequences {
-            Some(sequences) => sequences.in_flight_max(settings.in_flight_max),
+        let has_room = match &self.sequences {
+            Some(sequences) => {
+                batch.stamp.is_some() || sequences.has_room(self.oldest_stamp(), settings.in_flight_max as u64)
+            }
             None if settings.idempotent && identities.newest().is_none() => return Obstacle::Identity,
-            None => settings.in_flight_max,
+            None => self.in_flight < settings.in_flight_max,
         };
-        if self.in_flight >= in_flight_max { Obstacle::Event } else { Obstacle::None }
+        if has_room { Obstacle::None } else { Obstacle::Event }
     }
 
     /// Takes the first waiting batch out to be sent to `leader`; its place stays.
     fn take(&mut self, settings: &BatchSettings, identities: &Identities, leader: Leader) -> Batch<T> {
         let id = self.first_waiting().expect("only asked of a queue with a waiting batch").id;
-        let Some(Slot::Waiting(mut batch)) = self.slots.insert(id, Slot::InFlight) else {
+        let Some(Slot::Waiting(mut batch)) = self.slots.remove(&id) else {
             unreachable!("the batch was waiting there")
         };
         if settings.idempotent {
@@ -484,6 +494,7 @@ impl<T> Queue<T> {
         batch.sent_behind = self.in_flight > 0;
         batch.sent_to = leader.leader_epoch;
         self.in_flight += 1;
+        self.slots.insert(id, Slot::InFlight(batch.stamp));
         batch
     }
 
@@ -516,7 +527,7 @@ impl<T> Queue<T> {
         taken
             .filter_map(|slot| match slot {
                 Slot::Waiting(batch) => Some(batch),
-                Slot::InFlight => None,
+                Slot::InFlight(_) => None,
             })
             .collect()
     }

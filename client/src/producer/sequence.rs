@@ -26,11 +26,13 @@ pub struct Stamp {
     pub identity: ProducerIdentity,
     /// The sequence of its first record.
     pub base_sequence: Sequence,
+    /// How many batches of the partition were stamped before it under this identity. Not sent.
+    pub ordinal: u64,
 }
 
 impl Stamp {
     /// What batches carry without idempotence.
-    pub const NONE: Self = Self { identity: ProducerIdentity::NONE, base_sequence: Sequence::NONE };
+    pub const NONE: Self = Self { identity: ProducerIdentity::NONE, base_sequence: Sequence::NONE, ordinal: 0 };
 }
 
 /// A fresh start that a partition waits for.
@@ -82,6 +84,7 @@ impl Identities {
 pub struct PartitionSequences {
     identity: ProducerIdentity,
     next: Sequence,
+    stamped: u64,
     restart: Option<Restart>,
     has_acknowledged: bool,
 }
@@ -89,7 +92,7 @@ pub struct PartitionSequences {
 impl PartitionSequences {
     /// Starts at sequence zero under `identity`.
     pub fn new(identity: ProducerIdentity) -> Self {
-        Self { identity, next: Sequence(0), restart: None, has_acknowledged: false }
+        Self { identity, next: Sequence(0), stamped: 0, restart: None, has_acknowledged: false }
     }
 
     /// Under whom the partition's batches are sent.
@@ -102,12 +105,15 @@ impl PartitionSequences {
         self.restart
     }
 
-    /// How many batches may be under way at once: one, until the leader is known to remember this producer.
+    /// Whether another batch may be stamped, while `oldest` is the oldest one whose fate is not known.
     ///
-    /// A leader that has never heard of a producer id takes any sequence from it. Were the first batch refused and a second
-    /// one behind it accepted, their order would be lost.
-    pub fn in_flight_max(&self, at_most: usize) -> usize {
-        if self.has_acknowledged { at_most } else { 1 }
+    /// The leader knows again only the last `remembered` batches of a producer: the oldest one must stay among them, or it
+    /// could not be sent again. And there is one at a time until the leader is known to remember this producer at all: one that
+    /// has never heard of a producer id takes any sequence from it, so were the first batch refused and a second one behind it
+    /// accepted, their order would be lost.
+    pub fn has_room(&self, oldest: Option<Stamp>, remembered: u64) -> bool {
+        let room = if self.has_acknowledged { remembered } else { 1 };
+        oldest.is_none_or(|oldest| self.stamped - oldest.ordinal < room)
     }
 
     /// The next `records` sequences.
@@ -117,8 +123,9 @@ impl PartitionSequences {
     pub fn stamp(&mut self, records: i32) -> Stamp {
         assert!(self.restart.is_none(), "no sequence is given while {:?} is awaited", self.restart);
         assert!(records > 0, "a batch has at least one record, not {records}");
-        let stamp = Stamp { identity: self.identity, base_sequence: self.next };
+        let stamp = Stamp { identity: self.identity, base_sequence: self.next, ordinal: self.stamped };
         self.next = self.next.plus(records);
+        self.stamped += 1;
         stamp
     }
 
@@ -132,6 +139,7 @@ impl PartitionSequences {
         let is_newest = stamp.identity == self.identity && stamp.base_sequence.plus(records) == self.next;
         if is_newest {
             self.next = stamp.base_sequence;
+            self.stamped = stamp.ordinal;
         }
         is_newest
     }
@@ -168,13 +176,30 @@ mod tests {
     fn one_batch_at_a_time_until_the_leader_remembers_the_producer() {
         let mut sequences = PartitionSequences::new(identity(7, 0));
         let first = sequences.stamp(1);
-        assert_eq!(sequences.in_flight_max(5), 1);
+        assert!(!sequences.has_room(Some(first), 5));
         sequences.acknowledged(first);
-        assert_eq!(sequences.in_flight_max(5), 5);
+        let second = sequences.stamp(1);
+        assert!(sequences.has_room(Some(second), 5));
         sequences.ask_restart(Restart::NextEpoch);
         sequences.restarted(identity(7, 1));
+        sequences.acknowledged(second);
+        let third = sequences.stamp(1);
+        assert!(!sequences.has_room(Some(third), 5), "an answer under the old epoch says nothing of the new one");
+    }
+
+    #[test]
+    fn the_oldest_open_batch_stays_among_those_that_a_leader_remembers() {
+        let mut sequences = PartitionSequences::new(identity(7, 0));
+        let first = sequences.stamp(1);
         sequences.acknowledged(first);
-        assert_eq!(sequences.in_flight_max(5), 1, "an answer under the old epoch says nothing of the new one");
+        let oldest = sequences.stamp(1);
+        let room = (0..5).map(|_| {
+            let has_room = sequences.has_room(Some(oldest), 5);
+            sequences.stamp(1);
+            has_room
+        });
+        assert_eq!(room.collect::<Vec<_>>(), [true, true, true, true, false]);
+        assert!(sequences.has_room(None, 5));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::error::CloseCause;
-use crate::producer::outcome::{judge_code, judge_error};
 use crate::fake::FakePartition;
+use crate::producer::outcome::{judge_code, judge_error};
 use bytes::Bytes;
 use proptest::prelude::*;
 use protocol::error_code::ErrorCode;
@@ -310,22 +310,27 @@ fn without_idempotence_a_refused_batch_holds_nobody_up() {
     assert_eq!(bench.fates(), [(3, "refused".to_owned())], "it means nothing without sequences");
 }
 
-/// What may happen next to a request under way, or to the producer.
+/// What may happen next to a request under way, or to the producer. Of connections that are open, `usize` picks one.
 #[derive(Clone, Copy, Debug)]
 enum Happening {
     Send,
     Plan,
-    /// The oldest request reaches the leader and is answered.
-    Deliver,
+    /// The oldest request reaches the leader, and its answer stays away for now.
+    Append(usize),
+    /// The oldest request reaches the leader, if it has not yet, and is answered.
+    Answer(usize),
+    /// The oldest request reaches the leader, if it has not yet, and is answered with an error that may come after the append.
+    AnswerAfterAppend(usize),
     /// The oldest request reaches the leader, which refuses it before the log.
-    Refuse(ErrorCode),
-    /// The connection breaks: everything under way fails; what was on the wire may still arrive, in order.
-    Disconnect,
+    Refuse(usize, ErrorCode),
+    /// A connection breaks: everything on it fails; what was on the wire may still arrive, in order.
+    Disconnect(usize),
     /// The oldest bytes of broken connections arrive.
     Late,
     /// The oldest bytes of broken connections are lost, and those behind them on their connection.
     Lose,
     Later(u64),
+    /// What was not appended by the old leader will be refused by it; what is sent from now on goes to the new one.
     NewLeader,
 }
 
@@ -333,30 +338,74 @@ fn happenings() -> impl Strategy<Value = Vec<Happening>> {
     let one = prop_oneof![
         6 => Just(Happening::Send),
         6 => Just(Happening::Plan),
-        6 => Just(Happening::Deliver),
-        1 => Just(Happening::Refuse(ErrorCode::NotEnoughReplicas)),
-        1 => Just(Happening::Refuse(ErrorCode::MessageTooLarge)),
-        2 => Just(Happening::Disconnect),
+        2 => (0usize..3).prop_map(Happening::Append),
+        6 => (0usize..3).prop_map(Happening::Answer),
+        1 => (0usize..3).prop_map(Happening::AnswerAfterAppend),
+        1 => (0usize..3).prop_map(|at| Happening::Refuse(at, ErrorCode::NotEnoughReplicas)),
+        1 => (0usize..3).prop_map(|at| Happening::Refuse(at, ErrorCode::MessageTooLarge)),
+        1 => (0usize..3).prop_map(Happening::Disconnect),
         2 => Just(Happening::Late),
         1 => Just(Happening::Lose),
         3 => (1u64..400).prop_map(Happening::Later),
         1 => Just(Happening::Later(DELIVERY_TIMEOUT_MS)),
         1 => Just(Happening::NewLeader),
     ];
-    prop::collection::vec(one, 1..120)
+    prop::collection::vec(one, 1..150)
 }
 
-/// A producer, the wire, and the leader behind it.
+/// A connection: what is under way on it, each with what the leader did with it.
+#[derive(Default)]
+struct Wire {
+    batches: VecDeque<(Batch<u32>, Option<Attempt>)>,
+    leads_to_old_leader: bool,
+}
+
+/// A producer, its connections, and the log behind them.
 struct World {
     bench: Bench,
     leader: FakePartition,
-    wire: VecDeque<Batch<u32>>,
+    /// The last one is to the leader.
+    wires: Vec<Wire>,
     late: VecDeque<Vec<Bytes>>,
     next: u32,
     fates: BTreeMap<u32, String>,
 }
 
 impl World {
+    fn new() -> Self {
+        Self {
+            bench: Bench::new(settings()),
+            leader: FakePartition::new(BROKER),
+            wires: vec![Wire::default()],
+            late: VecDeque::new(),
+            next: 0,
+            fates: BTreeMap::new(),
+        }
+    }
+
+    /// The leader takes the oldest request of a connection that it has not taken yet.
+    fn append(&mut self, at: usize) {
+        let at = at % self.wires.len();
+        let wire = &mut self.wires[at];
+        let Some((batch, attempt)) = wire.batches.iter_mut().find(|(_, attempt)| attempt.is_none()) else { return };
+        *attempt = Some(if wire.leads_to_old_leader {
+            refused(ErrorCode::NotLeaderOrFollower)
+        } else {
+            self.leader.append(&batch.encode()).map_or_else(refused, |offset| appended(offset.0))
+        });
+    }
+
+    /// The oldest request of a connection is answered, as `change` makes it of what the leader did.
+    fn answer(&mut self, at: usize, change: impl FnOnce(Attempt) -> Attempt) {
+        let at = at % self.wires.len();
+        if matches!(self.wires[at].batches.front(), Some((_, None))) {
+            self.append(at);
+        }
+        if let Some((batch, attempt)) = self.wires[at].batches.pop_front() {
+            self.bench.answer(batch, change(attempt.expect("the leader took it")));
+        }
+    }
+
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Send => {
@@ -364,40 +413,51 @@ impl World {
                 self.next += 1;
             }
             Happening::Plan => {
-                let sent = self.bench.plan();
-                self.wire.extend(sent);
+                let sent = self.bench.plan().into_iter().map(|batch| (batch, None));
+                self.wires.last_mut().expect("one leads to the leader").batches.extend(sent);
             }
-            Happening::Deliver => {
-                if let Some(mut batch) = self.wire.pop_front() {
-                    let attempt = self.leader.append(&batch.encode()).map_or_else(refused, |offset| appended(offset.0));
-                    self.bench.answer(batch, attempt);
-                }
-            }
-            Happening::Refuse(code) => {
-                if let Some(batch) = self.wire.pop_front() {
+            Happening::Append(at) => self.append(at),
+            Happening::Answer(at) => self.answer(at, |attempt| attempt),
+            Happening::AnswerAfterAppend(at) => self.answer(at, |attempt| match attempt {
+                Attempt::Appended { .. } => refused(ErrorCode::NotEnoughReplicasAfterAppend),
+                failed @ Attempt::Failed(_) => failed,
+            }),
+            Happening::Refuse(at, code) => {
+                let at = at % self.wires.len();
+                if matches!(self.wires[at].batches.front(), Some((_, None))) {
+                    let (batch, _) = self.wires[at].batches.pop_front().expect("it was just there");
                     self.bench.answer(batch, refused(code));
                 }
             }
-            Happening::Disconnect => {
-                let mut broken = Vec::new();
-                for mut batch in std::mem::take(&mut self.wire) {
-                    broken.push(batch.encode());
+            Happening::Disconnect(at) => {
+                let at = at % self.wires.len();
+                let broken = std::mem::take(&mut self.wires[at].batches);
+                let mut late = Vec::new();
+                for (mut batch, attempt) in broken {
+                    if attempt.is_none() {
+                        late.push(batch.encode());
+                    }
                     self.bench.answer(batch, disconnected());
                 }
-                self.late.push_back(broken);
+                self.late.push_back(late);
+                if at + 1 < self.wires.len() {
+                    self.wires.remove(at);
+                }
             }
             Happening::Late => {
-                if let Some(mut connection) = self.late.pop_front() {
-                    if !connection.is_empty() {
-                        // Nobody hears the answer.
-                        let _ = self.leader.append(&connection.remove(0));
-                        self.late.push_back(connection);
-                    }
+                if let Some(mut connection) = self.late.pop_front().filter(|connection| !connection.is_empty()) {
+                    // Nobody hears the answer.
+                    let _ = self.leader.append(&connection.remove(0));
+                    self.late.push_back(connection);
                 }
             }
             Happening::Lose => drop(self.late.pop_front()),
             Happening::Later(millis) => self.bench.later(millis),
-            Happening::NewLeader => self.bench.leader_epoch += 1,
+            Happening::NewLeader => {
+                self.bench.leader_epoch += 1;
+                self.wires.last_mut().expect("one leads to the leader").leads_to_old_leader = true;
+                self.wires.push(Wire::default());
+            }
         }
         let fates = self.bench.fates();
         for (record, fate) in fates {
@@ -426,15 +486,7 @@ proptest! {
 
     #[test]
     fn an_idempotent_producer_is_in_order_once_and_honest(happenings in happenings()) {
-        let leader = FakePartition::new(BROKER);
-        let mut world = World {
-            bench: Bench::new(settings()),
-            leader,
-            wire: VecDeque::new(),
-            late: VecDeque::new(),
-            next: 0,
-            fates: BTreeMap::new(),
-        };
+        let mut world = World::new();
         for happening in happenings {
             world.happen(happening);
             world.check();
@@ -442,7 +494,7 @@ proptest! {
         // The network heals: everything has a fate soon.
         for _ in 0..400 {
             world.happen(Happening::Plan);
-            world.happen(Happening::Deliver);
+            (0..world.wires.len()).for_each(|at| world.happen(Happening::Answer(at)));
             world.happen(Happening::Later(100));
         }
         while !world.late.is_empty() {
@@ -452,6 +504,28 @@ proptest! {
         prop_assert_eq!(world.fates.len(), world.next as usize, "each record has a fate");
         prop_assert!(world.bench.batches.is_empty());
     }
+}
+
+/// Appended, but told otherwise, again and again: what comes behind must not push it out of the leader's memory.
+#[test]
+fn a_batch_stays_among_those_that_the_leader_remembers_until_it_is_acknowledged() {
+    let mut world = World::new();
+    world.happen(Happening::Send);
+    world.happen(Happening::Plan);
+    world.happen(Happening::Answer(0));
+    (0..30).for_each(|_| world.happen(Happening::Send));
+    for _ in 0..4 {
+        world.happen(Happening::Plan);
+        world.happen(Happening::AnswerAfterAppend(0));
+        (0..4).for_each(|_| world.happen(Happening::Answer(0)));
+        world.happen(Happening::Later(100));
+    }
+    for _ in 0..60 {
+        world.happen(Happening::Plan);
+        world.happen(Happening::Answer(0));
+    }
+    world.check();
+    assert!(world.fates.values().all(|fate| fate.starts_with("at ")), "{:?}", world.fates);
 }
 
 #[test]
