@@ -300,19 +300,36 @@ mod tests {
     use super::*;
     use std::{pin::pin, task::Wake};
 
-    struct Nobody;
+    /// Writes down that it was woken.
+    struct Sleeper(u32, Arc<Mutex<Vec<u32>>>);
 
-    impl Wake for Nobody {
-        fn wake(self: Arc<Self>) {}
+    impl Wake for Sleeper {
+        fn wake(self: Arc<Self>) {
+            self.1.lock().unwrap().push(self.0);
+        }
+    }
+
+    #[test]
+    fn waiters_are_woken_first_come_first_served() {
+        let (sender, receiver) = channel(0);
+        let woken = Arc::new(Mutex::new(Vec::new()));
+        let mut receivers: Vec<_> = (0..20).map(|_| receiver.clone()).collect();
+        let mut waiting: Vec<_> = receivers.iter_mut().map(|receiver| Box::pin(receiver.changed())).collect();
+        for (number, changed) in (0..).zip(&mut waiting) {
+            let waker = Waker::from(Arc::new(Sleeper(number, woken.clone())));
+            assert!(changed.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+        sender.send_replace(1);
+        assert_eq!(*woken.lock().unwrap(), (0..20).collect::<Vec<_>>());
     }
 
     #[test]
     fn who_stops_waiting_leaves_nothing_behind() {
         let (sender, mut receiver) = channel(0);
-        let waker = Waker::from(Arc::new(Nobody));
-        let context = &mut Context::from_waker(&waker);
+        let waker = Waker::noop();
         for _ in 0..3 {
             let mut changed = pin!(receiver.changed());
+            let context = &mut Context::from_waker(waker);
             assert!(changed.as_mut().poll(context).is_pending());
             assert!(changed.as_mut().poll(context).is_pending());
             assert_eq!(sender.0.state().waiting.len(), 1);
