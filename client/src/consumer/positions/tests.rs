@@ -142,10 +142,8 @@ fn a_divergence_in_a_fetch_is_a_truncation() {
     let ticket = bench.asked(Question::Records(at(10, Some(4))));
     bench.positions.fetch_ended(BrokerId(1));
     bench.positions.diverged(&partition(0), ticket, (LeaderEpoch(3), Offset(8)));
-    let truncated = PositionError::Truncated {
-        position: at(10, Some(4)),
-        diverges_at: Some((LeaderEpoch(3), Offset(8))),
-    };
+    let truncated =
+        PositionError::Truncated { position: at(10, Some(4)), diverges_at: Some((LeaderEpoch(3), Offset(8))) };
     assert_eq!(bench.failure(), Some(truncated));
 }
 
