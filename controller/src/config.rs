@@ -32,6 +32,8 @@ pub struct ControllerConfig {
     pub request_timeout: Duration,
     /// The largest request. A snapshot travels in one.
     pub frame_bytes_max: usize,
+    /// How long a connection may be silent before it is closed.
+    pub idle_max: Duration,
     /// The quorum's timing, and how much of its log is kept.
     pub quorum: QuorumOptions,
 }
@@ -39,7 +41,7 @@ pub struct ControllerConfig {
 impl ControllerConfig {
     /// A controller of this cluster, with Kafka's keys read from `properties`: `broker.session.timeout.ms`,
     /// `inter.broker.listener.name`, `controller.listener.names`, `controller.quorum.election.timeout.ms` if it is set,
-    /// `controller.quorum.fetch.timeout.ms`, `auto.leader.rebalance.enable`, `leader.imbalance.check.interval.seconds`.
+    /// `controller.quorum.fetch.timeout.ms`, `socket.request.max.bytes`, `connections.max.idle.ms`, `auto.leader.rebalance.enable`, `leader.imbalance.check.interval.seconds`.
     pub fn new(
         node_id: BrokerId,
         cluster_id: impl Into<String>,
@@ -68,7 +70,8 @@ impl ControllerConfig {
             quorum_timeout: millis("controller.quorum.fetch.timeout.ms"),
             balance_interval,
             request_timeout: Duration::from_secs(10),
-            frame_bytes_max: 512 << 20,
+            frame_bytes_max: usize::try_from(properties.unsigned("socket.request.max.bytes")).unwrap_or(usize::MAX),
+            idle_max: millis("connections.max.idle.ms"),
             quorum,
             properties,
         }

@@ -28,7 +28,7 @@ use runtime::{
     sync::{Shutdown, ShutdownTrigger, shutdown},
     task::{self, JoinHandle},
 };
-use server::{Authorizer, Decider, Decisions, Handlers};
+use server::{Authorizer, Decider, Decisions, Handlers, Limits};
 use std::{io, net::SocketAddr, sync::Arc};
 use thiserror::Error;
 
@@ -67,7 +67,7 @@ pub struct Controller {
     address: SocketAddr,
     raft: Raft,
     stop_deciding: ShutdownTrigger,
-    stop_serving: ShutdownTrigger,
+    stop_serving: Arc<ShutdownTrigger>,
     deciding: JoinHandle<()>,
     serving: Vec<JoinHandle<()>>,
     _lock: DirectoryLock,
@@ -100,6 +100,7 @@ impl Controller {
         let raft = Raft::start(&disk, quorum.clone(), config.quorum.clone()).await?;
         let (stop_deciding, deciding) = shutdown();
         let (stop_serving, serving) = shutdown();
+        let stop_serving = Arc::new(stop_serving);
         let (decisions, commands) = Decisions::channel();
         let decider = Decider {
             raft: raft.clone(),
@@ -128,11 +129,12 @@ impl Controller {
             authorizer: Authorizer::new(&config.properties),
             request_timeout: config.request_timeout,
         });
+        let limits = Limits { frame_bytes_max: config.frame_bytes_max, idle_max: config.idle_max };
         let address = listener.local_address();
         tracing::info!(%node_id, %address, "controller started");
-        let serve = server::serve(listener, handlers, decisions, config.frame_bytes_max, serving.clone());
+        let serve = server::serve(listener, handlers, decisions, limits, serving.clone());
         let serving = vec![task::spawn(serve), task::spawn(initialize(raft.clone(), serving))];
-        let deciding = task::spawn(decider.run());
+        let deciding = task::spawn(decide(decider, stop_serving.clone()));
         Ok(Self { node_id, address, raft, stop_deciding, stop_serving, deciding, serving, _lock: lock })
     }
 
@@ -156,8 +158,8 @@ impl Controller {
         self.raft.leadership().current().leader
     }
 
-    /// Waits until this controller has stopped by itself, because its disk failed for instance, and says why. Nothing can
-    /// be done then but to stop it and start another.
+    /// Waits until this controller has stopped by itself, because its disk failed for instance, and says why. It serves
+    /// nobody then, and nothing can be done but to stop it and start another.
     pub async fn failed(&self) -> String {
         let mut leadership = self.raft.leadership();
         while leadership.changed().await {}
@@ -184,6 +186,15 @@ fn lock(disk: &Disk) -> Result<DirectoryLock, ControllerError> {
     let directory = raft::DIRECTORY;
     let locked = disk.create_directory(directory).and_then(|()| disk.lock(&format!("{directory}/.lock")));
     locked.map_err(|cause| ControllerError::Locked { directory: format!("{}/{directory}", disk.root()), cause })
+}
+
+/// Decides to the end. When that is because Raft stopped by itself, nobody is served any more: what this node knows grows
+/// old, and it would still name the leader that it knew last.
+async fn decide(decider: Decider, stop_serving: Arc<ShutdownTrigger>) {
+    if let Err(failure) = decider.run().await {
+        tracing::error!(failure, "Raft has stopped by itself: this controller takes no further part");
+        stop_serving.request();
+    }
 }
 
 /// Begins an empty log, unless another controller does.

@@ -342,8 +342,8 @@ fn config(quorum: &Quorum, options: &QuorumOptions) -> Config {
         heartbeat_interval: millis(options.heartbeat_interval),
         election_timeout_min: millis(options.election_timeout_min),
         election_timeout_max: millis(options.election_timeout_max),
-        // A snapshot of a hundred thousand partitions is a few dozen megabytes.
-        install_snapshot_timeout: 30_000,
+        // The most that is ever waited for one; `network.rs` waits less for a small one.
+        install_snapshot_timeout: 60_000,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_entries),
         // A follower that lags is brought up by entries as long as there are any.
         replication_lag_threshold: options.snapshot_entries + options.kept_entries,

@@ -9,6 +9,7 @@ mod decisions;
 mod handlers;
 mod probe;
 
+pub(crate) use connection::Limits;
 pub(crate) use context::Authorizer;
 pub(crate) use decisions::{Decider, Decisions};
 pub(crate) use handlers::Handlers;
@@ -29,7 +30,7 @@ pub(crate) async fn serve(
     listener: Listener,
     handlers: Arc<Handlers>,
     decisions: Decisions,
-    frame_bytes_max: usize,
+    limits: Limits,
     shutdown: Shutdown,
 ) {
     loop {
@@ -41,7 +42,7 @@ pub(crate) async fn serve(
             Ok((stream, _)) => {
                 let (handlers, decisions, shutdown) = (handlers.clone(), decisions.clone(), shutdown.clone());
                 task::spawn(async move {
-                    let carried = connection::serve(stream, handlers, frame_bytes_max, shutdown).await;
+                    let carried = connection::serve(stream, handlers, limits, shutdown).await;
                     for broker_id in carried {
                         decisions.broke(broker_id).await;
                     }

@@ -43,6 +43,14 @@ pub struct PeerOptions {
     pub patience: Duration,
 }
 
+impl PeerOptions {
+    /// How long a snapshot of this size may take, on its way and until it is on the peer's device. A peer that lost its
+    /// power says nothing, so the time for a small one is short.
+    fn snapshot_time(&self, bytes: usize) -> Duration {
+        self.patience * 4 + Duration::from_secs(u64::try_from(bytes >> 20).unwrap_or(u64::MAX))
+    }
+}
+
 /// The ways to all peers.
 pub struct Peers {
     options: PeerOptions,
@@ -273,8 +281,9 @@ impl RaftNetworkV2<Types> for Peer {
         let send = async {
             let link = self.link.as_ref().ok_or(CallError::Unknown(self.target))?;
             let message = SnapshotMessage { vote, meta: snapshot.meta, image: Encoded(snapshot.snapshot) };
-            let body = postcard::to_stdvec(&message)?.into();
-            let answer = link.call_apart(RaftKind::Snapshot, body, option.hard_ttl()).await?;
+            let body = Bytes::from(postcard::to_stdvec(&message)?);
+            let within = option.hard_ttl().min(self.options.snapshot_time(body.len()));
+            let answer = link.call_apart(RaftKind::Snapshot, body, within).await?;
             Ok::<_, CallError>(postcard::from_bytes(&answer)?)
         };
         runtime::select! {

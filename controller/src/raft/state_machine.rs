@@ -118,6 +118,7 @@ impl StateMachine {
         let mut image = self.0.applied.image();
         let first = image.offset();
         if batch.term != term || batch.first != first {
+            runtime::reachable!("controller: a stale decision is not applied");
             return Ok(Outcome::Stale);
         }
         let mut records = Vec::with_capacity(batch.records.len());

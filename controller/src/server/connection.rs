@@ -15,11 +15,15 @@ use protocol::{
 use runtime::{
     net::{Stream, WriteHalf},
     sync::Shutdown,
+    time,
 };
-use std::{collections::BTreeSet, future::Future, pin::Pin, sync::Arc};
+use std::{collections::BTreeSet, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 /// How many requests of one connection may be on their way at once.
 const UNANSWERED_MAX: usize = 64;
+
+/// How soon at least an idle connection is looked at again while it waits for an answer of ours.
+const IDLE_CHECK_MIN: Duration = Duration::from_secs(1);
 
 /// An answer to come; without one the connection closes.
 pub type Pending = Pin<Box<dyn Future<Output = Option<Bytes>> + Send>>;
@@ -36,10 +40,21 @@ enum End {
     Stopping,
 }
 
-/// Serves a connection until it ends. Returns whose heartbeats it carried, if the peer ended it.
-pub async fn serve(stream: Stream, handlers: Arc<Handlers>, frame_bytes_max: usize, shutdown: Shutdown) -> Carried {
+/// What a connection may do.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The largest request, in bytes.
+    pub frame_bytes_max: usize,
+    /// How long it may be silent.
+    pub idle_max: Duration,
+}
+
+/// Serves a connection until it ends. Returns whose heartbeats it carried, unless this controller ended it.
+pub async fn serve(stream: Stream, handlers: Arc<Handlers>, limits: Limits, shutdown: Shutdown) -> Carried {
     let (mut read, mut write) = stream.into_split();
-    let frames = FrameReader::new(frame_bytes_max);
+    let frames = FrameReader::new(limits.frame_bytes_max);
+    let mut silent_since = time::now();
+    let mut idle = time::sleep(limits.idle_max);
     let (mut buffer, mut answers, mut carried) = (BytesMut::new(), FuturesOrdered::new(), Carried::new());
     let stopping = shutdown.requested();
     let mut stopping = std::pin::pin!(stopping);
@@ -61,12 +76,21 @@ pub async fn serve(stream: Stream, handlers: Arc<Handlers>, frame_bytes_max: usi
             }
             taken = read.read(&mut buffer), if answers.len() < UNANSWERED_MAX => match taken {
                 Ok(0) => break End::Broken,
-                Ok(_) => {}
+                Ok(_) => silent_since = time::now(),
                 Err(error) => {
                     tracing::debug!(%error, "a connection broke");
                     break End::Broken;
                 }
             },
+            () = &mut idle => {
+                // Armed once, not at each read: what came meanwhile is looked at when it rings.
+                let until = silent_since + limits.idle_max;
+                if until <= time::now() && answers.is_empty() {
+                    tracing::debug!("an idle connection is closed");
+                    break End::Broken;
+                }
+                idle.reset(until.max(time::now() + IDLE_CHECK_MIN));
+            }
         }
     };
     if end == End::Stopping { Carried::new() } else { carried }

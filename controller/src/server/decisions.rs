@@ -29,6 +29,9 @@ use std::{future::Future, pin::Pin, time::Duration};
 
 /// How many commands may wait to be taken.
 const QUEUE: usize = 1_024;
+/// How late an alarm may be before this process is taken to have stood still: it heard no heartbeat meanwhile, and may not
+/// hold that against the brokers.
+const STOOD_STILL: Duration = Duration::from_secs(1);
 /// The pause before this controller tries to become active again while it leads but cannot.
 const RETRY: Duration = Duration::from_millis(50);
 
@@ -137,8 +140,11 @@ struct Due {
 }
 
 impl Decider {
-    /// Runs until the shutdown, or until Raft stops by itself.
-    pub async fn run(mut self) {
+    /// Runs until the shutdown.
+    ///
+    /// # Errors
+    /// Why Raft stopped by itself, if it did.
+    pub async fn run(mut self) -> Result<(), String> {
         let mut leadership = self.raft.leadership();
         loop {
             let over = match self.become_active(&mut leadership).await {
@@ -154,12 +160,8 @@ impl Decider {
             };
             match over {
                 Over::Lost => {}
-                Over::Stopping => return,
-                Over::Failed => {
-                    let failure = self.raft.failure().unwrap_or_default();
-                    tracing::error!(failure, "Raft has stopped by itself: this controller takes no further part");
-                    return;
-                }
+                Over::Stopping => return Ok(()),
+                Over::Failed => return Err(self.raft.failure().unwrap_or_default()),
             }
         }
     }
@@ -228,7 +230,7 @@ impl Decider {
         inbox.push_own(ControlRequest::Bootstrap);
         let effects = self.control.activate(&self.raft.applied().image(), now());
         self.carry_out(effects, inbox);
-        let mut due = Due { sleep: time::sleep(Duration::ZERO), balance: self.next_balance() };
+        let mut due = Due { sleep: time::sleep(RETRY), balance: self.next_balance() };
         loop {
             if committing.is_none() && !inbox.is_empty() {
                 if !self.raft.heard_from_quorum_within(self.quorum_timeout) {
@@ -272,6 +274,7 @@ impl Decider {
         let image = self.raft.applied().image();
         let first = image.offset();
         let batch = Batch::decide(&mut self.control, image, inbox, now());
+        runtime::sometimes!(batch.requests() > 1, "controller: requests are decided together");
         if batch.records.is_empty() {
             batch.answer_all(&Ok(()));
             return None;
@@ -283,6 +286,10 @@ impl Decider {
 
     /// Answers a batch whose outcome is known.
     fn settle(&mut self, batch: Option<Batch>, outcome: Result<MetadataOffset, CommitError>) -> Result<(), Over> {
+        runtime::sometimes!(
+            matches!(outcome, Err(CommitError::Unknown { .. })),
+            "controller: a decision's outcome is unknown"
+        );
         let (answer, over) = match outcome {
             Ok(_) => {
                 self.control.applied(&self.raft.applied().image(), now());
@@ -320,7 +327,13 @@ impl Decider {
     }
 
     fn tick(&mut self, due: &mut Due, inbox: &mut Inbox) {
-        let effects = self.control.sessions_mut().tick(now());
+        let late = time::now() - due.sleep.deadline();
+        let effects = if late > STOOD_STILL {
+            tracing::info!(?late, "this process stood still: sessions start anew");
+            self.control.activate(&self.raft.applied().image(), now())
+        } else {
+            self.control.sessions_mut().tick(now())
+        };
         self.carry_out(effects, inbox);
         if due.balance.is_some_and(|balance| balance <= time::now()) {
             due.balance = self.next_balance();

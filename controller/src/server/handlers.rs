@@ -28,7 +28,11 @@ use protocol::{
         BrokerRegistrationResponse, DescribeClusterRequest, EnvelopeRequest,
     },
 };
+use runtime::time;
 use std::{sync::Arc, time::Duration};
+
+/// How long Raft may take to answer another controller, which waits less: a snapshot must reach the device.
+const RAFT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What the handlers work with.
 pub struct Handlers {
@@ -138,7 +142,7 @@ impl Handlers {
                 context.answer(&reads::describe_cluster(self, context, &request, authorized))
             }
             Call::MetadataFetch(request) => {
-                context.answer(&reads::metadata_fetch(self, &request, authorized).await)
+                context.answer(&reads::metadata_fetch(self, context, &request, authorized).await)
             }
             Call::Raft(request) => context.answer(&self.raft(request, authorized).await),
             Call::Envelope(request) => context.answer(&envelope::handle(self, context, request, authorized).await),
@@ -204,7 +208,8 @@ impl Handlers {
                 tracing::warn!(target = request.target.0, "another controller was meant");
                 return Err(ErrorCode::InvalidRequest);
             }
-            self.raft.handle(request.kind, request.body).await
+            let handled = self.raft.handle(request.kind, request.body);
+            time::timeout(RAFT_TIMEOUT, handled).await.unwrap_or(Err(ErrorCode::RequestTimedOut))
         };
         match answer.await {
             Ok(body) => RaftResponse { error_code: ErrorCode::None.code(), body },

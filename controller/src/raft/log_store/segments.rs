@@ -133,6 +133,7 @@ impl Directory {
         } else {
             let file = self.disk.open(&self.file(*last), Open::Existing)?;
             if end == End::Torn {
+                runtime::reachable!("controller: the metadata log's torn tail is cut");
                 tracing::info!(file = self.file(*last), valid_bytes, length = file.len()?, "a torn tail is cut");
                 file.truncate(valid_bytes as u64)?;
             }

@@ -38,11 +38,10 @@ pub(super) async fn handle(
     authorized: Result<(), ErrorCode>,
 ) -> EnvelopeResponse {
     let answer = async {
-        authorized?;
         let head = parse_request_head(request.request_data, Plane::Client).map_err(invalid)?;
         match head.api_key {
-            api::CREATE_TOPICS => create_topics(handlers, context, &head).await,
-            api::DELETE_TOPICS => delete_topics(handlers, context, &head).await,
+            api::CREATE_TOPICS => create_topics(handlers, context, &head, authorized).await,
+            api::DELETE_TOPICS => delete_topics(handlers, context, &head, authorized).await,
             other => {
                 tracing::warn!(api = other.0, "a request that is not for controllers was forwarded");
                 Err(ErrorCode::InvalidRequest)
@@ -68,13 +67,18 @@ fn wrap<T: Encodable + HeaderVersion>(head: &RequestHead, response: &T) -> Resul
     Ok(frame.freeze().slice(LENGTH_BYTES..))
 }
 
-/// Decides within the client's own deadline. Past it, the client is told; it cannot be told apart whether it was too late.
+/// Decides within the client's own deadline, past which the client is told that it timed out. The outer error is the
+/// envelope's, the inner one the client's.
 async fn decide(
     handlers: &Handlers,
     context: &RequestContext,
+    authorized: Result<(), ErrorCode>,
     timeout_ms: i32,
     request: ControlRequest,
 ) -> Result<Result<ControlResponse, ErrorCode>, ErrorCode> {
+    if authorized.is_err() {
+        return Ok(Err(ErrorCode::TopicAuthorizationFailed));
+    }
     let timeout = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
     let deadline = (time::now() + timeout).min(context.deadline);
     match handlers.decisions.decide(request, deadline).await {
@@ -83,13 +87,18 @@ async fn decide(
     }
 }
 
-async fn create_topics(handlers: &Handlers, context: &RequestContext, head: &RequestHead) -> Result<Bytes, ErrorCode> {
+async fn create_topics(
+    handlers: &Handlers,
+    context: &RequestContext,
+    head: &RequestHead,
+    authorized: Result<(), ErrorCode>,
+) -> Result<Bytes, ErrorCode> {
     let request: CreateTopicsRequest = decode_body(head).map_err(invalid)?;
     let names: Vec<_> = request.topics.iter().map(|topic| topic.name.clone()).collect();
     let timeout_ms = request.timeout_ms;
     let topic_ids = names.iter().map(|_| fresh_topic_id()).collect();
     let request = ControlRequest::CreateTopics { request, topic_ids, placement_seed: rand::next() };
-    let response = match decide(handlers, context, timeout_ms, request).await? {
+    let response = match decide(handlers, context, authorized, timeout_ms, request).await? {
         Ok(ControlResponse::CreateTopics(response)) => response,
         other => {
             let code = super::refusal(other).code();
@@ -100,11 +109,16 @@ async fn create_topics(handlers: &Handlers, context: &RequestContext, head: &Req
     wrap(head, &response.with_throttle_time_ms(context.throttle_time_ms()))
 }
 
-async fn delete_topics(handlers: &Handlers, context: &RequestContext, head: &RequestHead) -> Result<Bytes, ErrorCode> {
+async fn delete_topics(
+    handlers: &Handlers,
+    context: &RequestContext,
+    head: &RequestHead,
+    authorized: Result<(), ErrorCode>,
+) -> Result<Bytes, ErrorCode> {
     let request: DeleteTopicsRequest = decode_body(head).map_err(invalid)?;
     let asked = request.clone();
     let control = ControlRequest::DeleteTopics { request, version: head.api_version };
-    let response = match decide(handlers, context, asked.timeout_ms, control).await? {
+    let response = match decide(handlers, context, authorized, asked.timeout_ms, control).await? {
         Ok(ControlResponse::DeleteTopics(response)) => response,
         other => {
             let code = super::refusal(other).code();

@@ -16,8 +16,6 @@ use protocol::{
 use runtime::time;
 use std::time::Duration;
 
-/// The longest that news are waited for, whatever the asker says.
-const WAIT_MAX: Duration = Duration::from_secs(60);
 /// The most that one answer carries, unless a single record is larger.
 const BYTES_MAX: usize = 16 << 20;
 
@@ -90,6 +88,7 @@ pub(super) fn describe_cluster(
 /// or another leader.
 pub(super) async fn metadata_fetch(
     handlers: &Handlers,
+    context: &RequestContext,
     request: &MetadataFetchRequest,
     authorized: Result<(), ErrorCode>,
 ) -> MetadataFetchResponse {
@@ -103,7 +102,8 @@ pub(super) async fn metadata_fetch(
             records: Vec::new(),
         };
     }
-    let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(WAIT_MAX);
+    let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
+    let until = (time::now() + wait).min(context.deadline);
     let bytes_max = usize::try_from(request.max_bytes).unwrap_or(0).min(BYTES_MAX);
     let from = request.from.max(MetadataOffset(0));
     let applied = handlers.raft.applied();
@@ -119,7 +119,7 @@ pub(super) async fn metadata_fetch(
         }
     };
     // No news in time is an answer too.
-    let _ = time::timeout(wait, news).await;
+    let _ = time::timeout_at(until, news).await;
     let part = applied.read(from, bytes_max);
     MetadataFetchResponse {
         error_code: ErrorCode::None.code(),
