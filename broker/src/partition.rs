@@ -172,10 +172,10 @@ impl Partition {
             tracing::warn!(partition = %self.id, leader_epoch = update.leader_epoch.0, "metadata is behind the log");
             return Updated::Ignored;
         }
-        match replica.state.on_metadata(update, monotonic_now(), &self.context.image) {
+        match replica.state.on_metadata(update, monotonic_now()) {
             Transition::Ignored => Updated::Ignored,
-            Transition::StillLeads(effects) => {
-                self.carry_out(&mut replica, effects);
+            Transition::StillLeads => {
+                self.reconsider(&mut replica);
                 Updated::Leads
             }
             Transition::Elected { leader_epoch, start } => {
@@ -225,9 +225,8 @@ impl Partition {
 
     /// Takes the controller's answer to a proposal. Returns the proposal when it must be sent again.
     pub fn on_isr_answer(&self, proposal: &IsrProposal, answer: &IsrAnswer) -> Option<IsrProposal> {
-        let now = monotonic_now();
         let mut replica = self.replica.lock();
-        match replica.state.on_isr_answer(proposal.id, proposal.leader_epoch, answer, now) {
+        match replica.state.on_isr_answer(proposal.id, proposal.leader_epoch, answer, monotonic_now()) {
             Answered::Late | Answered::AwaitsMetadata => None,
             Answered::Repeat(again) => Some(again),
             Answered::RolledBack => {
@@ -242,14 +241,7 @@ impl Partition {
                     partition_epoch: replica.state.partition_epoch(),
                     isr: replica.state.isr(),
                 });
-                if mutant!("Z11") && shrank {
-                    let mut right = replica.state.clone();
-                    if right.reconsider(now, &self.context.image).high_watermark.is_some() {
-                        mutant_diverged!("Z11");
-                    }
-                } else {
-                    self.reconsider(&mut replica);
-                }
+                self.reconsider(&mut replica);
                 None
             }
         }
@@ -258,8 +250,10 @@ impl Partition {
     /// Time passed: whoever lags leaves the ISR. Called every half `replica.lag.time.max.ms`.
     pub fn tick(&self) {
         let mut replica = self.replica.lock();
-        let effects = replica.state.on_tick(monotonic_now(), &self.context.image);
-        self.carry_out(&mut replica, effects);
+        if let Some(proposal) = replica.state.on_tick(monotonic_now()) {
+            self.propose(&replica, proposal);
+        }
+        self.reconsider(&mut replica);
     }
 
     /// The metadata of brokers changed: who may join the ISR, and whom the high watermark waits for, may have too.
@@ -391,8 +385,18 @@ impl Partition {
         replica.wake_all_fetches();
     }
 
+    /// Looks at the high watermark and the ISR again, for what they depend on may have changed.
     fn reconsider(&self, replica: &mut Guard<'_, Replica>) {
-        let effects = replica.state.reconsider(monotonic_now(), &self.context.image);
+        let (now, brokers) = (monotonic_now(), &self.context.image);
+        let effects = if mutant!("Z11") {
+            // As before KAFKA-13091: the high watermark moves only when a log grows.
+            if replica.state.clone().reconsider(now, brokers).high_watermark.is_some() {
+                mutant_diverged!("Z11");
+            }
+            Effects { high_watermark: None, propose: replica.state.propose_expansion(now, brokers) }
+        } else {
+            replica.state.reconsider(now, brokers)
+        };
         self.carry_out(replica, effects);
     }
 

@@ -346,3 +346,6 @@ pub fn log_config(config: &TopicConfig) -> LogConfig {
         file_delete_delay_ms: config.file_delete_delay_ms,
     }
 }
+
+#[cfg(all(test, madsim))]
+mod tests;

@@ -51,8 +51,9 @@ pub enum Transition {
         /// Its first offset: the log end.
         start: Offset,
     },
-    /// It leads as before, in the same leader epoch; the ISR or the replicas may have changed.
-    StillLeads(Effects),
+    /// It leads as before, in the same leader epoch. The ISR or the replicas may have changed: the high watermark must be
+    /// looked at again ([`PartitionState::reconsider`]).
+    StillLeads,
     /// It follows. Whoever waited on an old epoch must be told when the epoch is new, and fetching must begin anew.
     Follows {
         /// Whether the leader epoch rose.
@@ -286,7 +287,7 @@ impl PartitionState {
     /// An older partition epoch changes nothing. The same one may come after the answer to the proposal that made it, and
     /// must not make us forget a proposal that was sent since. Followers' progress is forgotten when the leader epoch
     /// rises, always and only then.
-    pub fn on_metadata(&mut self, update: &PartitionUpdate<'_>, now: MonotonicMillis, brokers: &impl Brokers) -> Transition {
+    pub fn on_metadata(&mut self, update: &PartitionUpdate<'_>, now: MonotonicMillis) -> Transition {
         let offline = matches!(self.role, Role::Offline);
         if offline || update.partition_epoch < self.partition_epoch || update.leader_epoch < self.leader_epoch {
             return Transition::Ignored;
@@ -316,7 +317,7 @@ impl PartitionState {
             in_sync.forget_in_flight();
         }
         in_sync.assign(update.replicas, update.isr, now);
-        Transition::StillLeads(self.reconsider(now, brokers))
+        Transition::StillLeads
     }
 
     /// The first offset of `leader_epoch` is durable: the replica leads from now on. Nothing when the epoch is over
@@ -478,8 +479,11 @@ impl PartitionState {
     pub fn on_follower_fetch(&mut self, fetch: &FollowerFetch, now: MonotonicMillis, brokers: &impl Brokers) -> Effects {
         let log_end_offset = self.log_end_offset;
         let Role::Leader(in_sync) = &mut self.role else { return Effects::default() };
+        let before = in_sync.log_end_offset_of(fetch.follower);
         in_sync.on_fetch(fetch, log_end_offset, now);
-        self.reconsider(now, brokers)
+        let moved = before != Some(fetch.fetch_offset);
+        let high_watermark = if moved { self.advance_high_watermark(now, brokers) } else { None };
+        Effects { high_watermark, propose: self.propose_expansion(now, brokers) }
     }
 
     /// The leader's records were appended to this follower's log, which ends at `log_end_offset` now; the leader's high
@@ -519,13 +523,11 @@ impl PartitionState {
         self.high_watermark = self.high_watermark.max(log_start_offset);
     }
 
-    /// Time passed: members that lag leave the ISR, and a follower that no longer catches up holds nothing back.
-    pub fn on_tick(&mut self, now: MonotonicMillis, brokers: &impl Brokers) -> Effects {
-        let (leader_epoch, partition_epoch, log_end) = (self.leader_epoch, self.partition_epoch, self.log_end_offset);
-        let Role::Leader(in_sync) = &mut self.role else { return Effects::default() };
-        let propose = in_sync.propose_shrink(leader_epoch, partition_epoch, log_end, now);
-        let high_watermark = self.advance_high_watermark(now, brokers);
-        Effects { high_watermark, propose }
+    /// Time passed: members that lag are to leave the ISR. The high watermark must be looked at again
+    /// ([`Self::reconsider`]), for a follower that no longer catches up holds nothing back.
+    pub fn on_tick(&mut self, now: MonotonicMillis) -> Option<IsrProposal> {
+        let Role::Leader(in_sync) = &mut self.role else { return None };
+        in_sync.propose_shrink(self.leader_epoch, self.partition_epoch, self.log_end_offset, now)
     }
 
     /// Takes the controller's answer to a proposal (`Partition.submitAlterPartition`). See [`Answered`] for what must
@@ -561,12 +563,14 @@ impl PartitionState {
     /// Looks again at how far the high watermark may go, and then at who may join the ISR: a member that was just dropped
     /// must first reach what it held back. Costs little when nothing changed.
     pub fn reconsider(&mut self, now: MonotonicMillis, brokers: &impl Brokers) -> Effects {
-        let advanced = self.advance_high_watermark(now, brokers);
-        let (leader_epoch, partition_epoch, high_watermark) =
-            (self.leader_epoch, self.partition_epoch, self.high_watermark);
-        let Role::Leader(in_sync) = &mut self.role else { return Effects::default() };
-        let propose = in_sync.propose_expansion(leader_epoch, partition_epoch, high_watermark, now, brokers);
-        Effects { high_watermark: advanced, propose }
+        let high_watermark = self.advance_high_watermark(now, brokers);
+        Effects { high_watermark, propose: self.propose_expansion(now, brokers) }
+    }
+
+    /// Looks again at who may join the ISR only.
+    pub fn propose_expansion(&mut self, now: MonotonicMillis, brokers: &impl Brokers) -> Option<IsrProposal> {
+        let Role::Leader(in_sync) = &mut self.role else { return None };
+        in_sync.propose_expansion(self.leader_epoch, self.partition_epoch, self.high_watermark, now, brokers)
     }
 
     /// Raises the high watermark as far as every replica has come that is, may be, or is about to be in sync, while enough

@@ -22,7 +22,7 @@ use runtime::disk::Disk;
 use runtime::simulation::{self, Options, disk as simulated};
 use runtime::sync::mpsc;
 use runtime::time::{self, Instant};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::task::Poll;
 use std::time::Duration;
@@ -53,7 +53,6 @@ fn image() -> Image {
 fn registration(broker_id: BrokerId, incarnation_id: IncarnationId) -> Record {
     Record::RegisterBroker {
         broker_id,
-        broker_epoch: BrokerEpoch::UNKNOWN,
         incarnation_id,
         listeners: Vec::new(),
         rack: None,
@@ -367,4 +366,47 @@ fn a_follower_appends_only_what_follows_its_log_in_its_epoch() {
         assert_eq!(follower.partition.standing().high_watermark, Offset(0));
         assert_eq!(follower.partition.follower_position(LeaderEpoch(0)), None::<FollowerPosition>);
     });
+}
+
+/// A new leader with ten records that all may be committed, of which it knows of none; a follower that has four of them
+/// fetches. Returns whom it proposes.
+async fn proposed_with_a_follower_below_the_epoch_start() -> Option<BTreeSet<BrokerId>> {
+    let mut bench = Bench::leading(&[1, 2]).await;
+    (0..10).for_each(|_| assert!(bench.append(Acks::None).is_ok()));
+    bench.elect(1, 1, &[1, 2]).finish().await;
+    bench.fetch(3, 4);
+    bench.proposals.try_recv().ok().map(|proposed| proposed.proposal.isr())
+}
+
+#[test]
+fn the_mutant_z04_lets_a_follower_join_below_the_epoch_start() {
+    let right = simulate(1, Options::default(), proposed_with_a_follower_below_the_epoch_start);
+    assert_eq!(right.result.unwrap(), None);
+    let options = Options { mutant: Some("Z04".to_owned()), ..Options::default() };
+    let wrong = simulate(1, options, proposed_with_a_follower_below_the_epoch_start);
+    assert_eq!(wrong.result.unwrap(), Some(ids(&[1, 2, 3]).into_iter().collect()));
+    assert_eq!(wrong.diverged.get("Z04"), Some(&1));
+}
+
+/// A follower falls silent and leaves the ISR, and nothing more happens. Returns what the one produce that waited is told.
+async fn told_after_a_shrink() -> Result<(), AckError> {
+    let mut bench = Bench::leading(&[1, 2]).await;
+    bench.partition.set_config(LogConfig::default(), 1);
+    let ticket = bench.append(Acks::All).unwrap().ticket.unwrap();
+    time::sleep(LAG_MAX * 2).await;
+    bench.partition.tick();
+    let proposal = bench.proposals.try_recv().unwrap().proposal;
+    let (leader_epoch, isr) = (proposal.leader_epoch, proposal.isr());
+    let answer = IsrAnswer::Committed { leader_epoch, partition_epoch: PartitionEpoch(1), isr };
+    bench.partition.on_isr_answer(&proposal, &answer);
+    ticket.wait_until(soon()).await
+}
+
+#[test]
+fn the_mutant_z11_leaves_a_produce_waiting_for_whoever_left_the_isr() {
+    assert_eq!(simulate(1, Options::default(), told_after_a_shrink).result.unwrap(), Ok(()));
+    let options = Options { mutant: Some("Z11".to_owned()), ..Options::default() };
+    let wrong = simulate(1, options, told_after_a_shrink);
+    assert_eq!(wrong.result.unwrap(), Err(AckError::TimedOut));
+    assert!(wrong.diverged.contains_key("Z11"));
 }

@@ -23,6 +23,10 @@ use storage::{Checkpoint, Log, LogError, Recovery, checkpoint, directory};
 /// The rank of the place where the channel of failures waits to be taken.
 const FAILURES_RANK: u8 = 6;
 
+/// The metadata log, which belongs to the controller of a combined node and may lie in a log directory
+/// (`Topic.CLUSTER_METADATA_TOPIC_NAME`).
+const METADATA_LOG: &str = "__cluster_metadata";
+
 /// What [`Partitions::load`] needs to know.
 #[derive(Clone, Debug)]
 pub struct PartitionsConfig {
@@ -211,6 +215,7 @@ async fn load_logs(
     let mut loading = Vec::new();
     for (name, kind) in directory::list(disk)? {
         match kind {
+            Kind::Log { topic, .. } if topic == METADATA_LOG => {}
             Kind::Log { topic, partition } => {
                 let recovery_point = checkpoints.recovery_points.get(&topic, partition);
                 let recovery = match opened.clean {

@@ -93,8 +93,11 @@ impl Story {
             replicas: &self.replicas,
             isr: &isr,
         };
-        match self.state.on_metadata(&update, self.now, &self.cluster) {
-            Transition::StillLeads(effects) => self.effects(effects),
+        match self.state.on_metadata(&update, self.now) {
+            Transition::StillLeads => {
+                let effects = self.state.reconsider(self.now, &self.cluster);
+                self.effects(effects);
+            }
             other => writeln!(self.told, "-> {other:?}").unwrap(),
         }
         self
@@ -127,7 +130,9 @@ impl Story {
     }
 
     fn tick(mut self) -> Self {
-        let effects = self.state.on_tick(self.now, &self.cluster);
+        let propose = self.state.on_tick(self.now);
+        self.effects(Effects { high_watermark: None, propose });
+        let effects = self.state.reconsider(self.now, &self.cluster);
         self.effects(effects);
         self
     }
