@@ -81,6 +81,8 @@ pub(crate) struct Durability {
     directory: String,
     partition: TopicPartition,
     offline: AtomicBool,
+    /// Whether a removal of files, or a cut that waits for it, is not durable.
+    unsettled: AtomicBool,
     state: Lock<State>,
     /// Held while the epochs' file is replaced: two at once would share one temporary file.
     writing_epochs: AsyncMutex<()>,
@@ -100,6 +102,8 @@ struct State {
     names_durable: u64,
     /// The change of names that must be durable before anything is appended.
     barrier: u64,
+    /// Files to be cut, each when a change of names is durable.
+    cuts: Vec<(u64, File, u64)>,
     /// When a task with a target was last begun.
     flushed_at: WallMillis,
 }
@@ -126,6 +130,7 @@ impl Durability {
             names_changed: 0,
             names_durable: 0,
             barrier: 0,
+            cuts: Vec::new(),
             flushed_at: WallMillis(runtime::time::wall_now()),
         };
         Arc::new(Self {
@@ -133,6 +138,7 @@ impl Durability {
             directory: directory.to_owned(),
             partition,
             offline: AtomicBool::new(false),
+            unsettled: AtomicBool::new(false),
             state: Lock::new(RANK, state),
             writing_epochs: AsyncMutex::new(()),
         })
@@ -153,14 +159,14 @@ impl Durability {
 
     /// Fails while a removal of segments is not durable.
     pub fn check_settled(&self) -> Result<(), LogError> {
-        let state = self.state.lock();
-        if state.barrier <= state.names_durable {
-            Ok(())
-        } else {
+        if self.unsettled.load(Ordering::Acquire) {
             Err(LogError::Unsettled { directory: self.directory.clone() })
+        } else {
+            Ok(())
         }
     }
 
+    /// Below this everything is durable; one below the log's start after a cut to its start.
     pub fn recovery_point(&self) -> Offset {
         self.state.lock().recovery_point
     }
@@ -179,10 +185,11 @@ impl Durability {
         state.recovery_point_max = stored.max(state.recovery_point);
     }
 
-    /// The log was cut: what lies above is not there to be durable.
+    /// The log was cut: what lies above is not there to be durable. Nor is the cut itself, before the file that was cut is
+    /// synced: the offset before it does not count as durable either, so that the next flush includes that file.
     pub fn truncated(&self, to: Offset) {
         let state = &mut *self.state.lock();
-        state.recovery_point = state.recovery_point.min(to);
+        state.recovery_point = state.recovery_point.min(to.plus(-1));
         state.running.values_mut().for_each(|target| *target = (*target).min(to));
     }
 
@@ -190,6 +197,7 @@ impl Durability {
     pub fn restarted(&self, at: Offset) {
         let state = &mut *self.state.lock();
         state.running.clear();
+        state.cuts.clear();
         state.recovery_point = at;
         state.recovery_point_max = state.recovery_point_max.max(at);
     }
@@ -201,13 +209,20 @@ impl Durability {
         state.epochs_changed += 1;
     }
 
-    /// Files were created or removed. With `barrier` nothing may be appended until that is durable.
-    pub fn names_changed(&self, barrier: bool) {
+    /// Files were created or removed.
+    pub fn names_changed(&self) {
+        self.state.lock().names_changed += 1;
+    }
+
+    /// Files were removed that must not come back: nothing may be appended until that is durable, and then `cut`, a file
+    /// and its new length, is to be carried out. A cut before would be seen, after a crash, beside what was removed.
+    pub fn names_must_last(&self, cut: Option<(File, u64)>) {
         let state = &mut *self.state.lock();
         state.names_changed += 1;
-        if barrier {
-            state.barrier = state.names_changed;
-        }
+        state.barrier = state.names_changed;
+        self.unsettled.store(true, Ordering::Release);
+        let barrier = state.barrier;
+        state.cuts.extend(cut.map(|(file, length)| (barrier, file, length)));
     }
 
     /// Begins a task. The syncs of its files cover what was written until now.
@@ -231,10 +246,10 @@ impl Durability {
             return SyncTask::done();
         }
         let syncs: Vec<_> = files.iter().map(File::sync).collect();
-        let shared = self.clone();
+        let begun = Begun { shared: self.clone(), running };
         let future = async move {
-            let done = shared.carry_out(syncs, epochs, names).await;
-            shared.end(running, done)
+            let done = begun.shared.carry_out(syncs, epochs, names).await;
+            begun.shared.end(begun.running, done)
         };
         SyncTask { future: Some(Box::pin(future)) }
     }
@@ -270,11 +285,12 @@ impl Durability {
         let path = format!("{}/{EPOCHS_FILE}", self.directory);
         let written = self.disk.write_atomically(&path, contents.as_bytes()).await;
         written.map_err(|error| LogError::io("write", path, error))?;
-        let state = &mut *self.state.lock();
-        state.epochs_durable = state.epochs_durable.max(changed);
+        {
+            let state = &mut *self.state.lock();
+            state.epochs_durable = state.epochs_durable.max(changed);
+        }
         // The directory was synced along with it.
-        state.names_durable = state.names_durable.max(names);
-        Ok(())
+        self.names_are_durable(names)
     }
 
     async fn sync_names(&self, names: u64) -> Result<(), LogError> {
@@ -283,8 +299,22 @@ impl Durability {
         }
         let synced = self.disk.sync_directory(&self.directory).await;
         synced.map_err(|error| LogError::io("sync", &self.directory, error))?;
+        self.names_are_durable(names)
+    }
+
+    /// The changes of names up to this one are durable: carries out the cuts that waited for it.
+    fn names_are_durable(&self, names: u64) -> Result<(), LogError> {
         let state = &mut *self.state.lock();
         state.names_durable = state.names_durable.max(names);
+        for (barrier, file, length) in &state.cuts {
+            if *barrier <= names && file.len().is_ok_and(|current| current > *length) {
+                file.truncate(*length).map_err(|error| LogError::io("truncate", &self.directory, error))?;
+            }
+        }
+        state.cuts.retain(|(barrier, ..)| *barrier > names);
+        if state.barrier <= state.names_durable && state.cuts.is_empty() {
+            self.unsettled.store(false, Ordering::Release);
+        }
         Ok(())
     }
 
@@ -310,6 +340,20 @@ impl Durability {
             }
         }
         done
+    }
+}
+
+/// A task's entry among those that are under way; gone with the task.
+struct Begun {
+    shared: Arc<Durability>,
+    running: Option<u64>,
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if let Some(running) = self.running {
+            self.shared.state.lock().running.remove(&running);
+        }
     }
 }
 

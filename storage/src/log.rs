@@ -401,7 +401,7 @@ impl Log {
     pub fn roll(&mut self, now: WallMillis) -> Result<bool, LogError> {
         self.check_online()?;
         let end = self.log_end_offset();
-        let hidden = end <= self.durability.recovery_point_max() && self.recovery_point() < end;
+        let hidden = end <= self.durability.recovery_point_max() && self.durability.recovery_point() < end;
         if self.active().size == 0 || hidden {
             return Ok(false);
         }
@@ -410,7 +410,7 @@ impl Log {
     }
 
     fn begin_segment(&mut self, now: WallMillis) -> Result<(), LogError> {
-        let (base_offset, synced) = (self.log_end_offset(), self.recovery_point());
+        let (base_offset, synced) = (self.log_end_offset(), self.durability.recovery_point());
         let disk = self.disk.clone();
         self.unsynced.retain(|(useful_from, _)| *useful_from > synced);
         let indexes = self.active_mut().close(&disk)?;
@@ -418,7 +418,7 @@ impl Log {
         self.write_snapshot()?;
         let segment = Segment::open(&disk, &self.directory, base_offset, Open::CreateNew, now)?;
         self.segments.push(segment);
-        self.durability.names_changed(false);
+        self.durability.names_changed();
         Ok(())
     }
 
@@ -438,7 +438,7 @@ impl Log {
         };
         let file = write().map_err(|error| LogError::io("write", &path, error))?;
         self.unsynced.push((end_offset, file));
-        self.durability.names_changed(false);
+        self.durability.names_changed();
         Ok(())
     }
 
@@ -460,7 +460,7 @@ impl Log {
 
     /// Below this everything is on the device; for the checkpoint file.
     pub fn recovery_point(&self) -> Offset {
-        self.durability.recovery_point()
+        self.durability.recovery_point().max(Offset::ZERO)
     }
 
     /// Tells the log what the recovery point's checkpoint file holds of it now.
@@ -470,7 +470,7 @@ impl Log {
 
     /// Whether a flush is due: a segment was closed since the last one, or the topic's `flush.messages` or `flush.ms` says so.
     pub fn wants_flush(&self, now: WallMillis) -> bool {
-        let unflushed = self.log_end_offset().0 - self.recovery_point().0;
+        let unflushed = self.log_end_offset().0 - self.durability.recovery_point().0;
         unflushed > 0
             && (self.active().base_offset > self.recovery_point()
                 || unflushed as u64 >= self.config.flush_messages
@@ -479,7 +479,7 @@ impl Log {
 
     /// Brings everything that is in the log now to the device. When the task is done, [`Self::recovery_point`] has risen.
     pub fn flush(&self) -> SyncTask {
-        let (end, from) = (self.log_end_offset(), self.recovery_point());
+        let (end, from) = (self.log_end_offset(), self.durability.recovery_point());
         let segments = self.segments.iter().filter(|segment| segment.end_offset > from);
         let files = segments.map(|segment| &segment.file).chain(self.unsynced.iter().map(|(_, file)| file)).cloned();
         self.durability.task(Plan { files: files.collect(), epochs: true, names: true, target: Some(end) })
@@ -498,8 +498,8 @@ impl Log {
         let indexes = self.guarded(written)?;
         let snapshot = self.write_snapshot();
         self.guarded(snapshot)?;
-        self.durability.names_changed(false);
-        let from = self.recovery_point();
+        self.durability.names_changed();
+        let from = self.durability.recovery_point();
         let segments = self.segments.iter().filter(|segment| segment.end_offset > from || segment.end_offset == self.log_end_offset());
         let others = self.unsynced.iter().map(|(_, file)| file);
         let files = segments.map(|segment| &segment.file).chain(others).chain(&indexes).cloned().collect();

@@ -182,6 +182,9 @@ impl Loading {
             self.names_changed = true;
         }
         let log_end_offset = self.segments.last().map_or(Offset::ZERO, |active| active.end_offset);
+        if let Some(first) = self.segments.first() {
+            self.epochs.truncate_from_start(first.base_offset);
+        }
         self.epochs.truncate_from_end(log_end_offset);
         let recovery_point = match recovery {
             Recovery::Clean => log_end_offset,
@@ -322,7 +325,13 @@ impl Loading {
     /// Checks the segments from here on batch by batch, and cuts at the first bad one.
     fn scan(&mut self, bases: &[Offset]) -> Result<(), LogError> {
         let Some(first) = bases.first() else { return Ok(()) };
-        self.epochs.truncate_from_end(*first);
+        // What is read again says which epochs there are. Of a log that is read from its beginning the file says nothing:
+        // it may be that of a log which was emptied.
+        if self.segments.is_empty() {
+            self.epochs.clear();
+        } else {
+            self.epochs.truncate_from_end(*first);
+        }
         let mut expected = *first;
         let mut torn = false;
         for base in bases {

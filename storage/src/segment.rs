@@ -230,15 +230,16 @@ impl Segment {
         Ok(bytes)
     }
 
-    /// Cuts the batch that holds `offset` and all that follow. The indexes must be in memory.
-    pub fn truncate(&mut self, offset: Offset) -> Result<(), LogError> {
-        let Some(span) = self.find(offset)? else { return Ok(()) };
-        self.truncate_to(Boundary { position: span.position, offset: span.base_offset })
+    /// Forgets the batch that holds `offset` and all that follow, and answers where the file is to be cut; nothing if there
+    /// is no such batch. The indexes must be in memory.
+    pub fn truncate(&mut self, offset: Offset) -> Result<Option<u64>, LogError> {
+        let Some(span) = self.find(offset)? else { return Ok(None) };
+        self.forget_from(Boundary { position: span.position, offset: span.base_offset })?;
+        Ok(Some(span.position))
     }
 
-    /// Cuts everything from a boundary on. The indexes must be in memory.
-    pub fn truncate_to(&mut self, to: Boundary) -> Result<(), LogError> {
-        self.file.truncate(to.position).map_err(|error| LogError::io("truncate", self.path("log"), error))?;
+    /// Forgets everything from a boundary on; the file itself is left to the caller. The indexes must be in memory.
+    pub fn forget_from(&mut self, to: Boundary) -> Result<(), LogError> {
         (self.size, self.end_offset) = (to.position, to.offset);
         self.offset_index.truncate(to.position);
         self.time_index.truncate(to.offset);

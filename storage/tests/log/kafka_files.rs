@@ -69,7 +69,7 @@ fn our_indexes_of_kafkas_log_are_kafkas() {
         assert_eq!((log.log_end_offset(), log.size()), (Offset(43), 5150));
         log.close().expect("healthy").await.expect("healthy");
         for (name, bytes) in TRANSACTIONS.1.iter().filter(|(name, _)| !name.ends_with("snapshot")) {
-            let ours = platter.durable(&format!("__transaction_state-0/{name}"));
+            let ours = platter.written(&format!("__transaction_state-0/{name}"));
             assert_eq!(ours.as_deref(), Some(*bytes), "{name}");
         }
     });

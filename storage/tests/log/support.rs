@@ -21,7 +21,13 @@ pub fn topic_id() -> TopicId {
 
 /// Small segments, and an index entry for nearly every batch.
 pub fn tiny() -> LogConfig {
-    LogConfig { segment_bytes: 700, index_interval_bytes: 100, ..LogConfig::default() }
+    LogConfig {
+        segment_bytes: 700,
+        index_interval_bytes: 100,
+        // The timestamps of these tests lie in 1970.
+        producer_id_expiration_ms: i64::MAX,
+        ..LogConfig::default()
+    }
 }
 
 /// Runs a scenario as the harness of a simulated world, on a fresh disk.
