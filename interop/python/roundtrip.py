@@ -1,6 +1,8 @@
 """Writes keyed records with one client library and reads them with another; both sides print the same digest or it fails.
 
-    roundtrip.py BOOTSTRAP TOPIC WRITER READER COUNT        WRITER, READER: confluent | kafka-python
+    roundtrip.py BOOTSTRAP TOPIC WRITER READER COUNT [RATE]        WRITER, READER: confluent | kafka-python
+
+RATE is the most records a second that the confluent writer writes.
 """
 
 import hashlib
@@ -26,8 +28,9 @@ def digest(pairs):
     return count, total
 
 
-def write_confluent(bootstrap, topic, count):
+def write_confluent(bootstrap, topic, count, rate):
     failed = []
+    began = time.time()
     producer = confluent_kafka.Producer(
         {"bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 5, "compression.type": "lz4",
          "delivery.timeout.ms": 60000}
@@ -47,12 +50,13 @@ def write_confluent(bootstrap, topic, count):
                 producer.poll(0.1)
         if number % 1000 == 0:
             producer.poll(0)
+            time.sleep(max(0, began + number / rate - time.time()))
     left = producer.flush(120)
     if left or failed:
         sys.exit(f"{left} records are not delivered, {len(failed)} failed: {failed[:1]}")
 
 
-def write_kafka_python(bootstrap, topic, count):
+def write_kafka_python(bootstrap, topic, count, _rate):
     producer = kafka.KafkaProducer(bootstrap_servers=bootstrap.split(","), acks="all", linger_ms=5, retries=1000)
     sent = []
     for number in range(count):
@@ -102,8 +106,9 @@ def read_kafka_python(bootstrap, topic, count):
 
 def main():
     bootstrap, topic, writer, reader, count = *sys.argv[1:5], int(sys.argv[5])
+    rate = int(sys.argv[6]) if len(sys.argv) > 6 else 1 << 40
     began = time.time()
-    {"confluent": write_confluent, "kafka-python": write_kafka_python}[writer](bootstrap, topic, count)
+    {"confluent": write_confluent, "kafka-python": write_kafka_python}[writer](bootstrap, topic, count, rate)
     wrote = time.time()
     pairs = {"confluent": read_confluent, "kafka-python": read_kafka_python}[reader](bootstrap, topic, count)
     want, got = digest(record(number) for number in range(count)), digest(pairs)

@@ -108,6 +108,9 @@ pub struct Workload {
     /// Acknowledgements that a producer waits for.
     #[serde(default)]
     pub acks: Acks,
+    /// Whether a producer waits for the fate of each record before it sends the next one.
+    #[serde(default)]
+    pub waits: bool,
     /// Whether a producer is idempotent.
     #[serde(default = "yes")]
     pub idempotent: bool,

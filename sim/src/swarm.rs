@@ -13,6 +13,9 @@ const LASTS_MS: u64 = 45_000;
 /// No fault begins before, so that there is something to break, nor later than this before the end.
 const QUIET_MS: u64 = 2_000;
 
+/// The kinds of faults that cost a leader its lead.
+const DEPOSING: [&str; 5] = ["kill", "power-loss", "pause", "restart", "isolate"];
+
 /// A generator that is a function of the seed and of what is asked, so that one more question moves no other answer.
 struct Draws {
     seed: u64,
@@ -53,12 +56,15 @@ fn mix(mut word: u64) -> u64 {
 pub fn scenario(seed: u64) -> Scenario {
     let draws = Draws { seed };
     let partitions = draws.between("partitions", 0, 1, 3) as i32;
+    // A leader that may be alone in sync is a world of its own.
+    let (replicas, min_insync_replicas) = if draws.chance("two-replicas", 0, 20) { (2, 1) } else { (3, 2) };
     let mut workloads = vec![Workload {
         kind: WorkloadKind::Produce,
         topic: "orders".into(),
         clients: draws.between("clients", 0, 1, 3) as i32,
         rate_per_s: draws.log_between("rate", 0, 5, 60) as u32,
         acks: Acks::All,
+        waits: draws.chance("waits", 0, 30),
         idempotent: true,
     }];
     if draws.chance("consume", 0, 50) {
@@ -77,8 +83,8 @@ pub fn scenario(seed: u64) -> Scenario {
         topics: vec![Topic {
             name: "orders".into(),
             partitions,
-            replicas: 3,
-            min_insync_replicas: 2,
+            replicas,
+            min_insync_replicas,
             configs: BTreeMap::new(),
         }],
         workloads,
@@ -100,9 +106,10 @@ fn cluster(draws: &Draws) -> Cluster {
 
 fn timeline(draws: &Draws) -> Vec<Step> {
     let mut on: Vec<_> = faults::all().iter().enumerate().filter(|(at, _)| draws.chance("kind", *at as u64, 50)).collect();
-    if on.is_empty() {
-        let any = draws.draw("any-kind", 0) as usize % faults::all().len();
-        on.push((any, &faults::all()[any]));
+    // A run in which nobody has to give up a lead shows little.
+    if !on.iter().any(|(_, kind)| DEPOSING.contains(&kind.name)) {
+        let any = DEPOSING[draws.draw("deposing", 0) as usize % DEPOSING.len()];
+        on.extend(faults::all().iter().enumerate().filter(|(_, kind)| kind.name == any));
     }
     // Short pauses between faults, or long ones: fixed for a seed.
     let pause_ms = draws.log_between("pause", 0, 500, 8_000);

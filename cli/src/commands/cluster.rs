@@ -109,7 +109,8 @@ async fn start(cluster: &LocalCluster) -> Result<(), Failure> {
             Failure::new(format!("{failure}\n{}", cluster.log_tail(node.id).trim_end()))
         })?;
     }
-    print!("{}", nodes_table(cluster));
+    let rows = node_rows(cluster, cluster.active_controller().await);
+    print!("{}", output::table(&NODE_HEADINGS, &rows));
     Ok(())
 }
 
@@ -133,14 +134,15 @@ async fn stop(cluster: &LocalCluster, only: Option<i32>) -> Result<(), Failure> 
     Ok(())
 }
 
+/// An asterisk behind the role marks the active controller.
 const NODE_HEADINGS: [&str; 6] = ["NODE", "ROLE", "KAFKA", "CONTROLLER", "PID", "STATE"];
 
-fn node_rows(cluster: &LocalCluster) -> Vec<Vec<String>> {
+fn node_rows(cluster: &LocalCluster, active: Option<i32>) -> Vec<Vec<String>> {
     let row = |node: &crate::local_cluster::LocalNode| {
         let pid = cluster.pid(node.id).map(|pid| pid.as_raw_nonzero().to_string());
         vec![
             node.id.to_string(),
-            "broker,controller".into(),
+            format!("broker,controller{}", if active == Some(node.id) { "*" } else { "" }),
             format!("localhost:{}", node.kafka_port),
             format!("localhost:{}", node.controller_port),
             pid.clone().unwrap_or_else(|| "-".into()),
@@ -150,12 +152,8 @@ fn node_rows(cluster: &LocalCluster) -> Vec<Vec<String>> {
     cluster.nodes.iter().map(row).collect()
 }
 
-fn nodes_table(cluster: &LocalCluster) -> String {
-    output::table(&NODE_HEADINGS, &node_rows(cluster))
-}
-
 async fn status(cluster: &LocalCluster, format: Format) -> Result<(), Failure> {
-    output::print_rows(format, &NODE_HEADINGS, &node_rows(cluster))?;
+    output::print_rows(format, &NODE_HEADINGS, &node_rows(cluster, cluster.active_controller().await))?;
     let running: Vec<String> = cluster
         .nodes
         .iter()

@@ -43,19 +43,8 @@ pub(super) async fn run(cluster: Cluster, workload: &Workload, partitions: i32, 
         observe::emit(|| ClientEvent::SendInvoked { to: named(&to), tag, safe });
         let record = ProducerRecord::value(tag.to_value().to_vec());
         match producer.enqueue(&workload.topic, Some(partition), record).await {
-            Ok(delivery) => {
-                task::spawn(async move {
-                    match delivery.await {
-                        Ok(metadata) => observe::emit(|| ClientEvent::SendAcknowledged {
-                            to: named(&to),
-                            tag,
-                            offset: metadata.offset,
-                            safe,
-                        }),
-                        Err(error) => ended(&to, tag, &error),
-                    }
-                });
-            }
+            Ok(delivery) if workload.waits => settle(to, tag, safe, delivery).await,
+            Ok(delivery) => drop(task::spawn(settle(to, tag, safe, delivery))),
             Err(error) => ended(&to, tag, &error),
         }
         runtime::select! {
@@ -64,6 +53,16 @@ pub(super) async fn run(cluster: Cluster, workload: &Workload, partitions: i32, 
         }
     }
     producer.flush().await;
+}
+
+async fn settle(to: PartitionName, tag: Tag, safe: bool, delivery: producer::Delivery) {
+    match delivery.await {
+        Ok(metadata) => {
+            let offset = metadata.offset;
+            observe::emit(|| ClientEvent::SendAcknowledged { to: named(&to), tag, offset, safe });
+        }
+        Err(error) => ended(&to, tag, &error),
+    }
 }
 
 fn ended(to: &PartitionName, tag: Tag, error: &producer::ProduceError) {
