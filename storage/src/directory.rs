@@ -5,7 +5,7 @@
 
 use crate::error::LogError;
 use protocol::ids::{BrokerEpoch, BrokerId, DirectoryId, PartitionIndex};
-use runtime::disk::{Disk, DirectoryLock};
+use runtime::disk::{DirectoryLock, Disk};
 use std::io;
 use uuid::Uuid;
 
@@ -263,7 +263,12 @@ mod tests {
 
     #[test]
     fn meta_properties_of_nobody_are_refused() {
-        for text in ["", "version=0\ncluster.id=a\nnode.id=1\n", "version=1\nnode.id=1\n", "version=1\ncluster.id=a\nnode.id=x\n"] {
+        for text in [
+            "",
+            "version=0\ncluster.id=a\nnode.id=1\n",
+            "version=1\nnode.id=1\n",
+            "version=1\ncluster.id=a\nnode.id=x\n",
+        ] {
             assert!(MetaProperties::parse(text).is_err(), "{text:?}");
         }
     }

@@ -30,8 +30,10 @@ const RANK: u8 = 200;
 /// Work that waits for the device. It owns what it needs; dropping it does no harm and makes nothing durable.
 #[must_use = "nothing is durable until it is awaited"]
 pub struct SyncTask {
-    future: Option<Pin<Box<dyn Future<Output = Result<(), LogError>> + Send>>>,
+    future: Option<Pin<Box<Work>>>,
 }
+
+type Work = dyn Future<Output = Result<(), LogError>> + Send;
 
 impl SyncTask {
     /// Nothing to wait for.

@@ -4,7 +4,7 @@
 //! Nothing here is trusted: whoever looks something up checks it against the log, and can do without.
 
 use runtime::disk::{Disk, File, Open};
-use std::io;
+use std::{io, sync::OnceLock};
 
 /// One entry of an index file.
 pub(crate) trait Entry: Copy {
@@ -21,8 +21,8 @@ pub(crate) trait Entry: Copy {
 pub(crate) enum Index<E> {
     /// Of the active segment.
     Memory(Vec<E>),
-    /// Of a closed one.
-    Stored { disk: Disk, path: String, count: usize },
+    /// Of a closed one. Its file is opened when it is first searched.
+    Stored { disk: Disk, path: String, count: usize, file: OnceLock<File> },
 }
 
 impl<E: Entry> Index<E> {
@@ -35,7 +35,8 @@ impl<E: Entry> Index<E> {
         let length = disk.open(&path, Open::Existing)?.len()?;
         let count = length / E::BYTES as u64;
         let whole = length.is_multiple_of(E::BYTES as u64);
-        Ok(whole.then(|| Self::Stored { disk: disk.clone(), path, count: count as usize }))
+        let stored = Self::Stored { disk: disk.clone(), path, count: count as usize, file: OnceLock::new() };
+        Ok(whole.then_some(stored))
     }
 
     pub fn len(&self) -> usize {
@@ -49,7 +50,13 @@ impl<E: Entry> Index<E> {
     fn open(&self) -> io::Result<Reader<'_, E>> {
         Ok(match self {
             Self::Memory(entries) => Reader::Memory(entries),
-            Self::Stored { disk, path, .. } => Reader::Stored(disk.open(path, Open::Existing)?),
+            Self::Stored { disk, path, file, .. } => Reader::Stored(match file.get() {
+                Some(file) => file,
+                None => {
+                    let opened = disk.open(path, Open::Existing)?;
+                    file.get_or_init(|| opened)
+                }
+            }),
         })
     }
 
@@ -101,7 +108,7 @@ impl<E: Entry> Index<E> {
     /// Writes an index that is in memory to its file, and goes on searching it there. Returns the file, to be synced.
     pub fn store(&mut self, disk: &Disk, path: String) -> io::Result<File> {
         let file = self.write(disk, &path)?;
-        *self = Self::Stored { disk: disk.clone(), path, count: self.len() };
+        *self = Self::Stored { disk: disk.clone(), path, count: self.len(), file: OnceLock::new() };
         Ok(file)
     }
 
@@ -119,7 +126,7 @@ impl<E: Entry> Index<E> {
 
 enum Reader<'a, E> {
     Memory(&'a [E]),
-    Stored(File),
+    Stored(&'a File),
 }
 
 impl<E: Entry> Reader<'_, E> {

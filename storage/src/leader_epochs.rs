@@ -141,7 +141,8 @@ impl LeaderEpochs {
         let count: usize = count.parse().map_err(|_| format!("{count:?} is not a count"))?;
         let mut read = 0;
         for line in lines {
-            let numbers = line.split_once(' ').and_then(|(epoch, start)| Some((epoch.parse().ok()?, start.parse().ok()?)));
+            let numbers =
+                line.split_once(' ').and_then(|(epoch, start)| Some((epoch.parse().ok()?, start.parse().ok()?)));
             match numbers {
                 Some((epoch @ 0.., start @ 0..)) => epochs.assign(LeaderEpoch(epoch), Offset(start)),
                 Some(_) | None => return Err(format!("{line:?} is not an epoch and an offset")),

@@ -247,7 +247,11 @@ impl Log {
         now: WallMillis,
     ) -> Result<Appended, AppendError> {
         self.check_writable()?;
-        debug_assert_eq!(headers.iter().map(BatchHeader::size).sum::<usize>(), batches.len(), "headers are those of the batches");
+        debug_assert_eq!(
+            headers.iter().map(BatchHeader::size).sum::<usize>(),
+            batches.len(),
+            "headers are those of the batches"
+        );
         assert!(self.latest_epoch() <= Some(leader_epoch), "{:?} <= {leader_epoch}", self.latest_epoch());
         if let Verdict::Duplicate(known) = self.producers.check(headers)? {
             runtime::reachable!("a retried batch was recognised");
@@ -283,7 +287,13 @@ impl Log {
             self.note(&patched, &batches[at..], Origin::Leader);
             at += header.size();
         }
-        Ok(Appended { base_offset, last_offset, log_append_time, log_start_offset: self.log_start_offset, duplicate: false })
+        Ok(Appended {
+            base_offset,
+            last_offset,
+            log_append_time,
+            log_start_offset: self.log_start_offset,
+            duplicate: false,
+        })
     }
 
     /// Appends what the leader sent: checks each batch, and adopts its offsets and epoch as they are. A last batch that is
@@ -384,7 +394,13 @@ impl Log {
         });
     }
 
-    fn roll_if_full(&mut self, size: usize, last_offset: Offset, largest: WallMillis, now: WallMillis) -> Result<(), LogError> {
+    fn roll_if_full(
+        &mut self,
+        size: usize,
+        last_offset: Offset,
+        largest: WallMillis,
+        now: WallMillis,
+    ) -> Result<(), LogError> {
         let full = self.active().is_full(&self.config, size as u64, last_offset, largest, now);
         if full || runtime::buggify!("roll before an append") {
             self.roll(now)?;
@@ -500,7 +516,10 @@ impl Log {
         self.guarded(snapshot)?;
         self.durability.names_changed();
         let from = self.durability.recovery_point();
-        let segments = self.segments.iter().filter(|segment| segment.end_offset > from || segment.end_offset == self.log_end_offset());
+        let segments = self
+            .segments
+            .iter()
+            .filter(|segment| segment.end_offset > from || segment.end_offset == self.log_end_offset());
         let others = self.unsynced.iter().map(|(_, file)| file);
         let files = segments.map(|segment| &segment.file).chain(others).chain(&indexes).cloned().collect();
         let target = Some(self.log_end_offset());

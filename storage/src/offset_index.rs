@@ -84,7 +84,8 @@ impl OffsetIndex {
     /// Adds a batch: its last offset, and where it begins.
     pub fn append(&mut self, last_offset: Offset, position: u64) {
         let relative_offset = u32::try_from(last_offset.0 - self.base_offset.0).expect("a segment is rolled before");
-        let entry = OffsetEntry { relative_offset, position: u32::try_from(position).expect("a segment is rolled before") };
+        let entry =
+            OffsetEntry { relative_offset, position: u32::try_from(position).expect("a segment is rolled before") };
         let entries = self.entries.entries_mut();
         assert!(entries.last().is_none_or(|last| rises(last, &entry)), "{:?} rises to {entry:?}", entries.last());
         entries.push(entry);

@@ -54,8 +54,12 @@ pub struct BatchMetadata {
 }
 
 impl BatchMetadata {
-    const NONE: Self =
-        Self { last_sequence: Sequence::NONE, last_offset: Offset::UNKNOWN, offset_delta: 0, timestamp: WallMillis(-1) };
+    const NONE: Self = Self {
+        last_sequence: Sequence::NONE,
+        last_offset: Offset::UNKNOWN,
+        offset_delta: 0,
+        timestamp: WallMillis(-1),
+    };
 
     /// Sequence of its first record (`DefaultRecordBatch.decrementSequence`).
     pub fn first_sequence(&self) -> Sequence {
@@ -258,7 +262,11 @@ impl ProducerState {
     /// Says which rule the first refused batch broke.
     pub fn check(&self, headers: &[BatchHeader]) -> Result<Verdict, ProducerError> {
         if let [header] = headers {
-            return if header.has_producer_id() { self.check_one(header, self.pending(header.producer_id)) } else { Ok(Verdict::Append) };
+            return if header.has_producer_id() {
+                self.check_one(header, self.pending(header.producer_id))
+            } else {
+                Ok(Verdict::Append)
+            };
         }
         let mut touched: BTreeMap<ProducerId, Pending> = BTreeMap::new();
         for header in headers.iter().filter(|header| header.has_producer_id()) {

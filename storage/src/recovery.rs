@@ -46,7 +46,10 @@ pub(crate) async fn create(
     }
     let segment = Segment::open(disk, directory, Offset::ZERO, Open::Create, now)?;
     if segment.size > 0 {
-        return Err(LogError::Malformed { path: directory.to_owned(), what: "records without partition.metadata".to_owned() });
+        return Err(LogError::Malformed {
+            path: directory.to_owned(),
+            what: "records without partition.metadata".to_owned(),
+        });
     }
     let contents = format!("version: 0\ntopic_id: {}", partition.topic_id);
     let path = format!("{directory}/{PARTITION_METADATA}");
@@ -96,7 +99,8 @@ pub(crate) async fn open(
     };
     // It reads a lot: not on the threads that serve.
     let loaded = runtime::task::blocking(move || loading.load(recovery)).await;
-    let Loaded { log, names_changed, cut, cut_bytes } = loaded.map_err(|error| LogError::io("open", directory, error))??;
+    let Loaded { log, names_changed, cut, cut_bytes } =
+        loaded.map_err(|error| LogError::io("open", directory, error))??;
     // The file is cut when what followed it is durably gone: a crash between leaves what recovery has seen already.
     if names_changed {
         disk.sync_directory(directory).await.map_err(|error| LogError::io("sync", directory, error))?;
@@ -193,14 +197,9 @@ impl Loading {
         self.into_log(recovery_point, stored_epochs)
     }
 
-    fn into_log(
-        self,
-        recovery_point: Offset,
-        stored_epochs: Option<LeaderEpochs>,
-    ) -> Result<Loaded, LogError> {
+    fn into_log(self, recovery_point: Offset, stored_epochs: Option<LeaderEpochs>) -> Result<Loaded, LogError> {
         let Self { partition, disk, directory, config, now, segments, epochs, snapshots, unsynced, cut, .. } = self;
-        let (log_start_offset, log_end_offset) =
-            (segments[0].base_offset, segments[segments.len() - 1].end_offset);
+        let (log_start_offset, log_end_offset) = (segments[0].base_offset, segments[segments.len() - 1].end_offset);
         let stored = stored_epochs.unwrap_or_default();
         let durability = Durability::new(&disk, &directory, partition, recovery_point, log_end_offset, &stored);
         if epochs != stored {
@@ -276,10 +275,14 @@ impl Loading {
             let gaps = self.config.compacts;
             if !segment.open_indexes(&self.disk, end_offset, gaps)? {
                 tracing::warn!(path = segment.path("index"), "an index is missing or wrong, and built again");
-                segment.size = segment.file.len().map_err(|error| LogError::io("measure", segment.path("log"), error))?;
+                segment.size =
+                    segment.file.len().map_err(|error| LogError::io("measure", segment.path("log"), error))?;
                 segment.index_by_headers(self.config.index_interval_bytes)?;
                 if segment.end_offset != end_offset && !(gaps && segment.end_offset < end_offset) {
-                    let what = format!("it ends at offset {}, and the next segment begins at {end_offset}", segment.end_offset);
+                    let what = format!(
+                        "it ends at offset {}, and the next segment begins at {end_offset}",
+                        segment.end_offset
+                    );
                     return Err(LogError::Corrupt { path: segment.path("log"), position: segment.size, what });
                 }
                 self.close_segment(&mut segment, end_offset)?;
@@ -306,7 +309,10 @@ impl Loading {
         if opened {
             self.segments.push(segment);
         } else {
-            tracing::warn!(path = segment.path("log"), "a segment was not left as a clean stop leaves it, and is checked");
+            tracing::warn!(
+                path = segment.path("log"),
+                "a segment was not left as a clean stop leaves it, and is checked"
+            );
         }
         Ok(opened)
     }
@@ -380,7 +386,9 @@ impl Loading {
         let mut last_epoch = self.epochs.latest().map(|entry| entry.leader_epoch);
         while segment.size < size {
             let read = reader.batch(segment.size).map_err(|error| LogError::io("read", segment.path("log"), error))?;
-            let header = match read.and_then(|(header, batch)| sound(&header, batch, segment, last_epoch, self.config.compacts)) {
+            let header = match read
+                .and_then(|(header, batch)| sound(&header, batch, segment, last_epoch, self.config.compacts))
+            {
                 Ok(header) => header,
                 Err(what) => {
                     let position = segment.size;
@@ -419,7 +427,11 @@ fn sound(
         return Err(format!("offset {} where {expected} was expected", header.base_offset));
     }
     if header.last_offset_delta < 0 || header.last_offset().0 - segment.base_offset.0 > i64::from(i32::MAX) {
-        return Err(format!("last offset {} in a segment that begins at {}", header.last_offset(), segment.base_offset));
+        return Err(format!(
+            "last offset {} in a segment that begins at {}",
+            header.last_offset(),
+            segment.base_offset
+        ));
     }
     if let Some(last) = last_epoch.filter(|last| header.leader_epoch < *last) {
         return Err(format!("leader epoch {} after {last}", header.leader_epoch));
@@ -482,7 +494,8 @@ fn read_partition(disk: &Disk, directory: &str) -> Result<TopicPartition, LogErr
     }
     let Some(Some(("topic_id", topic_id))) = lines.next() else { return Err(malformed("topic_id is missing")) };
     let topic_id = TopicId::parse(topic_id).ok_or_else(|| malformed("topic_id is not an id"))?;
-    let (_, partition) = directory::parse_name(directory).ok_or_else(|| malformed("the directory is not a partition's"))?;
+    let (_, partition) =
+        directory::parse_name(directory).ok_or_else(|| malformed("the directory is not a partition's"))?;
     Ok(TopicPartition { topic_id, partition: PartitionIndex(partition.0) })
 }
 

@@ -3,11 +3,7 @@
 //! The log start offset is raised before a segment goes, and never past the high watermark: what is not committed is never
 //! deleted (`UnifiedLog.deleteOldSegments`, KAFKA-5634).
 
-use crate::{
-    error::LogError,
-    log::Log,
-    segment::Segment,
-};
+use crate::{error::LogError, log::Log, segment::Segment};
 use protocol::ids::{Offset, WallMillis};
 
 impl Log {

@@ -69,7 +69,13 @@ pub(crate) fn stem(directory: &str, base_offset: Offset) -> String {
 
 impl Segment {
     /// Opens the file; indexes are empty and in memory. The caller fills them.
-    pub fn open(disk: &Disk, directory: &str, base_offset: Offset, how: Open, now: WallMillis) -> Result<Self, LogError> {
+    pub fn open(
+        disk: &Disk,
+        directory: &str,
+        base_offset: Offset,
+        how: Open,
+        now: WallMillis,
+    ) -> Result<Self, LogError> {
         let stem = stem(directory, base_offset);
         let path = format!("{stem}.log");
         let file = disk.open(&path, how).map_err(|error| LogError::io("open", &path, error))?;
@@ -124,7 +130,14 @@ impl Segment {
     }
 
     /// Whether so many bytes more, up to this offset, belong into the next segment (`LogSegment.shouldRoll`).
-    pub fn is_full(&self, config: &LogConfig, size: u64, last_offset: Offset, timestamp: WallMillis, now: WallMillis) -> bool {
+    pub fn is_full(
+        &self,
+        config: &LogConfig,
+        size: u64,
+        last_offset: Offset,
+        timestamp: WallMillis,
+        now: WallMillis,
+    ) -> bool {
         let age = match self.first_timestamp {
             Some(first) if first.0 >= 0 => timestamp.0.saturating_sub(first.0),
             Some(_) | None => now.0.saturating_sub(self.created.0),
@@ -160,7 +173,8 @@ impl Segment {
 
     fn find_recent(&self, offset: Offset) -> Option<Span> {
         let at = self.recent.partition_point(|batch| batch.offset <= offset).checked_sub(1)?;
-        let next = self.recent.get(at + 1).copied().unwrap_or(Boundary { position: self.size, offset: self.end_offset });
+        let next =
+            self.recent.get(at + 1).copied().unwrap_or(Boundary { position: self.size, offset: self.end_offset });
         let Boundary { position, offset: base_offset } = self.recent[at];
         Some(Span { base_offset, next_offset: next.offset, position, end: next.position })
     }
@@ -272,9 +286,11 @@ impl Segment {
     pub fn close(&mut self, disk: &Disk) -> Result<[File; 2], LogError> {
         self.time_index.append(self.largest);
         let (index, time_index) = (self.path("index"), self.path("timeindex"));
-        let stored = self.offset_index.store(disk, index.clone()).map_err(|error| LogError::io("write", index, error))?;
+        let stored =
+            self.offset_index.store(disk, index.clone()).map_err(|error| LogError::io("write", index, error))?;
         let path = time_index.clone();
-        let stored_times = self.time_index.store(disk, time_index).map_err(|error| LogError::io("write", path, error))?;
+        let stored_times =
+            self.time_index.store(disk, time_index).map_err(|error| LogError::io("write", path, error))?;
         self.recent = VecDeque::new();
         Ok([stored, stored_times])
     }
@@ -284,7 +300,8 @@ impl Segment {
         self.time_index.append(self.largest);
         let (index, time_index) = (self.path("index"), self.path("timeindex"));
         let written = self.offset_index.write(disk, &index).map_err(|error| LogError::io("write", index, error))?;
-        let written_times = self.time_index.write(disk, &time_index).map_err(|error| LogError::io("write", time_index, error))?;
+        let written_times =
+            self.time_index.write(disk, &time_index).map_err(|error| LogError::io("write", time_index, error))?;
         Ok([written, written_times])
     }
 
@@ -303,7 +320,9 @@ impl Segment {
         self.reset();
         while let Some((header, position)) = headers.next()? {
             if header.base_offset < self.end_offset {
-                return Err(self.corrupt(position, format!("offset {} follows {}", header.base_offset, self.end_offset)));
+                return Err(
+                    self.corrupt(position, format!("offset {} follows {}", header.base_offset, self.end_offset))
+                );
             }
             self.note(&header, interval_bytes);
         }
@@ -427,7 +446,8 @@ impl Headers {
     /// At least a header's bytes from a position on, unless the end comes first.
     fn bytes_at(&mut self, position: u64) -> Result<&[u8], LogError> {
         let wanted = (self.end - position).min(HEADER_BYTES as u64) as usize;
-        let covered = position >= self.buffered_at && position + wanted as u64 <= self.buffered_at + self.buffered as u64;
+        let covered =
+            position >= self.buffered_at && position + wanted as u64 <= self.buffered_at + self.buffered as u64;
         if !covered {
             let length = (self.end - position).min(WALK_BYTES as u64) as usize;
             let read = self.file.read_at(&mut self.buffer[..length], position);

@@ -42,10 +42,20 @@ impl Log {
     ///
     /// # Errors
     /// `OutOfRange` when `from` is below the log's start or above its end; otherwise when the disk refuses.
-    pub fn read(&self, from: Offset, bound: Offset, max_bytes: usize, at_least_one: bool) -> Result<LogSlice, ReadError> {
+    pub fn read(
+        &self,
+        from: Offset,
+        bound: Offset,
+        max_bytes: usize,
+        at_least_one: bool,
+    ) -> Result<LogSlice, ReadError> {
         let log_end_offset = self.log_end_offset();
         if from < self.log_start_offset || from > log_end_offset {
-            return Err(ReadError::OutOfRange { offset: from, log_start_offset: self.log_start_offset, log_end_offset });
+            return Err(ReadError::OutOfRange {
+                offset: from,
+                log_start_offset: self.log_start_offset,
+                log_end_offset,
+            });
         }
         let segment = self.segment_for(from);
         if from >= bound || from == log_end_offset {
@@ -126,7 +136,8 @@ impl Log {
     /// # Errors
     /// As [`Self::offset_for_timestamp`].
     pub fn offset_of_max_timestamp(&self, bound: Offset) -> Result<Option<FoundOffset>, LogError> {
-        let live = self.segments.iter().filter(|segment| segment.end_offset > self.log_start_offset && segment.size > 0);
+        let live =
+            self.segments.iter().filter(|segment| segment.end_offset > self.log_start_offset && segment.size > 0);
         // Of segments with equal timestamps the first has the first record.
         let Some(segment) = live.rev().max_by_key(|segment| segment.largest.timestamp) else { return Ok(None) };
         let largest = segment.largest;

@@ -49,7 +49,8 @@ impl Log {
         if removed {
             self.durability.names_must_last(cut);
         } else if let Some((file, length)) = cut {
-            let truncated = file.truncate(length).map_err(|error| LogError::io("truncate", self.active().path("log"), error));
+            let truncated =
+                file.truncate(length).map_err(|error| LogError::io("truncate", self.active().path("log"), error));
             self.guarded(truncated)?;
         }
         let partition = self.partition;

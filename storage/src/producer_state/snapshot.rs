@@ -17,9 +17,7 @@
 //!
 //! Source: `ProducerStateManager.writeSnapshot`, `ProducerSnapshot.json`.
 
-use super::{
-    BATCHES_RETAINED, BatchMetadata, CoordinatorEpoch, ProducerEntry, ProducerState, Window, is_expired,
-};
+use super::{BATCHES_RETAINED, BatchMetadata, CoordinatorEpoch, ProducerEntry, ProducerState, Window, is_expired};
 use bytes::{Buf, BufMut};
 use protocol::{
     ids::{Offset, ProducerEpoch, ProducerId, Sequence, WallMillis},

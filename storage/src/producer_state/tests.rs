@@ -48,7 +48,10 @@ fn a_retry_of_any_of_the_last_five_is_answered_with_its_offsets() {
     let state = after(7);
     for at in 2..7 {
         let Ok(Verdict::Duplicate(known)) = state.check(&[batch((1, 0), at * 2, 2, 0)]) else { panic!("batch {at}") };
-        assert_eq!((known.first_offset(), known.last_offset), (Offset(i64::from(at) * 2), Offset(i64::from(at) * 2 + 1)));
+        assert_eq!(
+            (known.first_offset(), known.last_offset),
+            (Offset(i64::from(at) * 2), Offset(i64::from(at) * 2 + 1))
+        );
     }
     let forgotten = state.check(&[batch((1, 0), 2, 2, 0)]);
     assert_eq!(
@@ -162,11 +165,13 @@ fn unhex(text: &str) -> Vec<u8> {
 
 #[test]
 fn kafkas_own_snapshots_are_read() {
-    let state = ProducerState::decode_snapshot(&unhex(KAFKAS[0]), Offset(28), WallMillis(0), DAY_MS).expect("it is Kafka's");
+    let state =
+        ProducerState::decode_snapshot(&unhex(KAFKAS[0]), Offset(28), WallMillis(0), DAY_MS).expect("it is Kafka's");
     let entry = state.get(ProducerId(1)).expect("producer 1");
     assert_eq!((entry.producer_epoch, entry.coordinator_epoch), (ProducerEpoch(14), CoordinatorEpoch(0)));
     assert_eq!((entry.last_batch(), entry.transaction_first_offset), (None, None));
-    let state = ProducerState::decode_snapshot(&unhex(KAFKAS[1]), Offset(2), WallMillis(0), DAY_MS).expect("it is Kafka's");
+    let state =
+        ProducerState::decode_snapshot(&unhex(KAFKAS[1]), Offset(2), WallMillis(0), DAY_MS).expect("it is Kafka's");
     let entry = state.get(ProducerId(0)).expect("producer 0");
     let last = entry.last_batch().expect("one batch");
     assert_eq!((last.first_sequence(), last.last_sequence), (Sequence(0), Sequence(1)));

@@ -85,7 +85,13 @@ impl Power {
 async fn script(disk: &Disk, platter: &simulation::disk::Disk, seed: u64, power: &mut Power) -> History {
     let mut log = create(disk, tiny()).await;
     if seed % 4 == 1 {
-        platter.set_faults(Faults { sync_error: 50, short_write: 10, append_error: 10, slow_sync: 100, ..Faults::default() });
+        platter.set_faults(Faults {
+            sync_error: 50,
+            short_write: 10,
+            append_error: 10,
+            slow_sync: 100,
+            ..Faults::default()
+        });
     }
     let empty = Model::default();
     let mut history = History { states: vec![empty.clone()], durable: Some(empty), stored_recovery_point: Offset(0) };
@@ -295,7 +301,8 @@ fn segments_that_retention_removed_come_back_in_order_or_not_at_all() {
             let start = log.log_start_offset();
             assert!(start > Offset(50));
             platter.power_loss();
-            let log = Log::open(&disk, DIRECTORY, config, Recovery::Unclean { recovery_point }, NOW).await.expect("it opens");
+            let log =
+                Log::open(&disk, DIRECTORY, config, Recovery::Unclean { recovery_point }, NOW).await.expect("it opens");
             assert!(log.log_start_offset() <= start);
             let found = Model::of(&log);
             assert!(model.batches.ends_with(&found.batches));

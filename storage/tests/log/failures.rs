@@ -72,7 +72,10 @@ fn a_refused_batch_changes_nothing() {
         assert!(matches!(log.append_as_follower(&flipped), Err(AppendError::Invalid(BatchError::BadCrc { .. }))));
         let older = model.clone().append(&anonymous(1, 0), 2);
         let went_back = log.append_as_follower(&older);
-        assert!(matches!(went_back, Err(AppendError::LeaderEpochWentBack { last: LeaderEpoch(3), got: LeaderEpoch(2) })));
+        assert!(matches!(
+            went_back,
+            Err(AppendError::LeaderEpochWentBack { last: LeaderEpoch(3), got: LeaderEpoch(2) })
+        ));
         assert_same(&log, &model);
     });
 }
@@ -177,7 +180,8 @@ fn a_log_without_its_topic_is_not_opened() {
         assert!(platter.damage("orders-3/partition.metadata", Damage::FlipBit { position: 0, bit: 0 }));
         let opened = open(&disk, tiny(), Recovery::Clean).await;
         assert!(matches!(opened, Err(LogError::Malformed { .. })));
-        let again = storage::Log::create(&disk, DIRECTORY, topic_id(), protocol::ids::PartitionIndex(3), tiny(), NOW).await;
+        let again =
+            storage::Log::create(&disk, DIRECTORY, topic_id(), protocol::ids::PartitionIndex(3), tiny(), NOW).await;
         assert!(matches!(again, Err(LogError::AlreadyExists { .. })));
     });
 }

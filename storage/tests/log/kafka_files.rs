@@ -43,7 +43,9 @@ fn place(disk: &Disk, (directory, files): Fixture) {
 
 async fn opened(disk: &Disk, fixture: Fixture, recovery: Recovery) -> Log {
     place(disk, fixture);
-    Log::open(disk, fixture.0, LogConfig::default(), recovery, WallMillis(1_795_252_300_000)).await.expect("it is a log")
+    Log::open(disk, fixture.0, LogConfig::default(), recovery, WallMillis(1_795_252_300_000))
+        .await
+        .expect("it is a log")
 }
 
 #[test]
@@ -55,7 +57,8 @@ fn a_partition_that_kafka_left_cleanly_is_opened() {
             assert_eq!((log.latest_epoch(), log.epochs().len()), (Some(LeaderEpoch(0)), 1));
             let producer = log.producers().get(ProducerId(0)).expect("an idempotent producer");
             assert_eq!(producer.last_batch().map(|batch| batch.last_offset), Some(Offset(1)));
-            let found = log.offset_for_timestamp(WallMillis(1_795_251_960_960), Offset(2)).expect("sound").expect("found");
+            let found =
+                log.offset_for_timestamp(WallMillis(1_795_251_960_960), Offset(2)).expect("sound").expect("found");
             assert_eq!(found.offset, Offset(1));
             assert_eq!(Model::of(&log).bytes(), T1.1[1].1);
         });

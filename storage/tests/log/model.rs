@@ -38,7 +38,10 @@ async fn carry_out(disk: runtime::disk::Disk, steps: Vec<Step>) {
     for step in steps {
         match step {
             Step::Lead { producer, records, timestamp } => {
-                let last = log.producers().get(protocol::ids::ProducerId(producer)).and_then(|entry| entry.last_batch().copied());
+                let last = log
+                    .producers()
+                    .get(protocol::ids::ProducerId(producer))
+                    .and_then(|entry| entry.last_batch().copied());
                 let sequence = if producer < 0 { -1 } else { last.map_or(0, |batch| batch.last_sequence.0 + 1) };
                 let batch = produced((producer, if producer < 0 { -1 } else { 0 }, sequence), records, timestamp);
                 let base_offset = model.end();
@@ -47,7 +50,10 @@ async fn carry_out(disk: runtime::disk::Disk, steps: Vec<Step>) {
                 assert_eq!((appended.base_offset, appended.last_offset), (base_offset, model.end().plus(-1)));
                 if producer >= 0 {
                     let again = lead(&mut log, batch, epoch).expect("a retry");
-                    assert_eq!((again.base_offset, again.last_offset, again.duplicate), (base_offset, appended.last_offset, true));
+                    assert_eq!(
+                        (again.base_offset, again.last_offset, again.duplicate),
+                        (base_offset, appended.last_offset, true)
+                    );
                 }
             }
             Step::Follow { batches, rise, timestamp } => {
@@ -90,14 +96,24 @@ fn check_reads(log: &storage::Log, model: &Model) {
     let end = model.end();
     for from in 0..=end.0 {
         let from = Offset(from);
-        for (bound, max_bytes) in [(end, 1), (end, 250), (end, 1 << 20), (Offset(from.0 + 3), 1 << 20), (Offset(end.0 * 2 / 3), 400)] {
+        for (bound, max_bytes) in
+            [(end, 1), (end, 250), (end, 1 << 20), (Offset(from.0 + 3), 1 << 20), (Offset(end.0 * 2 / 3), 400)]
+        {
             let read = log.read(from, bound, max_bytes, true).expect("in range");
             let bytes = read.slice.read().expect("a healthy disk");
-            let holds = model.batches.iter().position(|(header, _)| header.last_offset() >= from).unwrap_or(model.batches.len());
+            let holds = model
+                .batches
+                .iter()
+                .position(|(header, _)| header.last_offset() >= from)
+                .unwrap_or(model.batches.len());
             let wanted = model.batches[holds..].iter().take_while(|(header, _)| header.last_offset() < bound);
             let wanted: Vec<u8> = wanted.flat_map(|(_, bytes)| bytes.clone()).collect();
             assert!(wanted.starts_with(&bytes), "from {from} to {bound}: a prefix of what is there");
-            assert_eq!(bytes.is_empty(), wanted.is_empty(), "from {from} to {bound}: at least one batch if there is one");
+            assert_eq!(
+                bytes.is_empty(),
+                wanted.is_empty(),
+                "from {from} to {bound}: at least one batch if there is one"
+            );
             let first = model.batches.get(holds).map_or(0, |(_, bytes)| bytes.len());
             assert!(bytes.len() <= max_bytes.max(first));
             assert!(read.next_offset <= bound.max(from));
@@ -111,7 +127,11 @@ fn check_reads(log: &storage::Log, model: &Model) {
             Some((found.offset, found.timestamp, header.leader_epoch))
         });
         let found = log.offset_for_timestamp(WallMillis(timestamp), end).expect("a healthy disk");
-        assert_eq!(found.map(|found| (found.offset, found.timestamp, found.leader_epoch)), first, "timestamp {timestamp}");
+        assert_eq!(
+            found.map(|found| (found.offset, found.timestamp, found.leader_epoch)),
+            first,
+            "timestamp {timestamp}"
+        );
     }
     let largest = model.batches.iter().map(|(header, _)| header.max_timestamp).max();
     let found = log.offset_of_max_timestamp(end).expect("a healthy disk");
@@ -140,7 +160,11 @@ fn many_segments_are_read_through_their_index_files() {
         for step in (0..model.end().0).step_by(37) {
             let read = log.read(Offset(step), model.end(), 5000, true).expect("in range");
             assert!(read.base_offset <= Offset(step) && Offset(step) < read.next_offset);
-            assert!(read.slice.length <= 5000 && read.slice.length > 1000 || read.next_offset == model.end() || read.slice.length > 0);
+            assert!(
+                read.slice.length <= 5000 && read.slice.length > 1000
+                    || read.next_offset == model.end()
+                    || read.slice.length > 0
+            );
         }
         assert_same(&log, &model);
         log.close().expect("healthy").await.expect("healthy");
