@@ -8,8 +8,7 @@
 //! relative to its root, with `/` between names; the empty path is the root itself.
 
 use std::{
-    fmt,
-    fs,
+    fmt, fs,
     future::Future,
     io,
     os::unix::fs::FileExt,
@@ -119,7 +118,6 @@ impl Disk {
     ///
     /// # Errors
     /// When the directory cannot be created.
-    #[allow(clippy::disallowed_methods)]
     pub fn real(root: impl Into<PathBuf>) -> io::Result<Self> {
         let root = root.into();
         fs::create_dir_all(&root)?;
@@ -173,7 +171,6 @@ impl Disk {
     ///
     /// # Errors
     /// Whatever the system says.
-    #[allow(clippy::disallowed_methods)]
     pub fn create_directory(&self, path: &str) -> io::Result<()> {
         match &self.0 {
             Place::Real(root) => fs::create_dir_all(at(root, path)),
@@ -208,7 +205,6 @@ impl Disk {
     ///
     /// # Errors
     /// `NotFound` when there is no `from`.
-    #[allow(clippy::disallowed_methods)]
     pub fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         assert_eq!(parent(from), parent(to), "a rename stays in its directory: {from:?} to {to:?}");
         match &self.0 {
@@ -222,7 +218,6 @@ impl Disk {
     ///
     /// # Errors
     /// `NotFound` when there is no such file.
-    #[allow(clippy::disallowed_methods)]
     pub fn remove_file(&self, path: &str) -> io::Result<()> {
         match &self.0 {
             Place::Real(root) => fs::remove_file(at(root, path)),
@@ -264,7 +259,6 @@ impl Disk {
     }
 
     /// As `open(path, Existing)`, for files that this process may not be allowed to write.
-    #[allow(clippy::disallowed_methods)]
     fn open_to_read(&self, path: &str) -> io::Result<File> {
         match &self.0 {
             Place::Real(root) => {
@@ -286,7 +280,6 @@ impl Disk {
         async move {
             match disk.0 {
                 Place::Real(root) => {
-                    #[allow(clippy::disallowed_methods)]
                     let sync = move || fs::File::open(at(&root, &path))?.sync_all();
                     crate::task::blocking(sync).await?
                 }

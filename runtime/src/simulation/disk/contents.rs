@@ -143,14 +143,14 @@ impl Contents {
     pub fn power_loss(&mut self, mut draw: impl FnMut() -> u64) {
         let cuts = self.undo.iter().filter(|undo| matches!(undo, Undo::Truncate { .. })).count();
         let kept_cuts = if cuts == 0 { 0 } else { draw() as usize % (cuts + 1) };
-        let came_undone = self.roll_back(|cut| cut < kept_cuts, || draw() % 2 == 0);
+        let came_undone = self.roll_back(|cut| cut < kept_cuts, || draw().is_multiple_of(2));
         if !came_undone && self.written.len() > self.synced {
             let first = self.synced / SECTOR;
             let kept = draw() as usize % (self.written.len().div_ceil(SECTOR) - first + 1);
             let end = ((first + kept) * SECTOR).clamp(self.synced, self.written.len());
             self.written.truncate(end);
             for sector in first..first + kept {
-                if draw() % 4 == 0 {
+                if draw().is_multiple_of(4) {
                     let range = (sector * SECTOR).clamp(self.synced, end)..((sector + 1) * SECTOR).min(end);
                     self.written[range].fill(0);
                 }

@@ -54,7 +54,14 @@ fn names_survive_as_a_prefix_of_their_changes() {
             disk.rename("d/3", "d/9").expect("renamed");
             platter.power_loss();
             let names: Vec<_> = disk.list("d").expect("listed").into_iter().map(|entry| entry.name).collect();
-            let all = [vec![], vec!["0"], vec!["0", "1"], vec!["0", "1", "2"], vec!["0", "1", "2", "3"], vec!["0", "1", "2", "9"]];
+            let all = [
+                vec![],
+                vec!["0"],
+                vec!["0", "1"],
+                vec!["0", "1", "2"],
+                vec!["0", "1", "2", "3"],
+                vec!["0", "1", "2", "9"],
+            ];
             assert!(all.iter().any(|prefix| *prefix == names), "{names:?}");
             send.send(names.len()).expect("somebody listens");
         });
