@@ -120,10 +120,14 @@ fn timeline(draws: &Draws) -> Vec<Step> {
         if at + QUIET_MS > LASTS_MS {
             break;
         }
-        let (_, kind) = on[draws.draw("which", step) as usize % on.len()];
-        let lasts = draws.log_between("lasts", step, 200, kind.lasts_ms_max);
+        // The story begins with somebody's fall.
+        let fall = on.iter().find(|(_, kind)| step == 0 && DEPOSING.contains(&kind.name));
+        let (_, kind) = fall.unwrap_or(&on[draws.draw("which", step) as usize % on.len()]);
+        let least = if fall.is_some() { 4_500 } else { 200 };
+        let lasts = draws.log_between("lasts", step, least, kind.lasts_ms_max);
         // Half of the faults aim at whoever leads; the other half at anybody.
         let node = match draws.draw("whom", step) % 8 {
+            _ if fall.is_some() => "leader of orders-0".to_string(),
             0..=3 => "leader of orders-0".to_string(),
             4 => "active controller".to_string(),
             _ => draws.between("node", step, 1, 3).to_string(),
