@@ -14,6 +14,7 @@ use crate::cluster::{Cluster, Lane};
 use crate::connection::Connection;
 use crate::error::ClientError;
 use crate::retry::Backoff;
+use protocol::error_code::ErrorCode;
 use protocol::ids::BrokerId;
 use protocol::messages::delete_topics_request::DeleteTopicState;
 use protocol::messages::describe_topic_partitions_request::{Cursor, TopicRequest};
@@ -290,12 +291,10 @@ impl Admin {
     }
 }
 
-/// Whether asking again would change nothing.
+/// Whether asking again would change nothing. An unknown topic is not asked for again, though a fetch of it would be.
 fn is_settled<T>(outcome: &Result<T, ClientError>) -> bool {
-    match outcome {
-        Ok(_) => true,
-        Err(error) => !error.is_retriable(),
-    }
+    let code = outcome.as_ref().err().and_then(ClientError::code);
+    !matches!(code, Some(ErrorCode::NotController | ErrorCode::BrokerNotAvailable | ErrorCode::ThrottlingQuotaExceeded))
 }
 
 /// Waits before another attempt. False when there is no time for one.

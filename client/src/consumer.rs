@@ -281,10 +281,10 @@ impl Consumer {
                 Err(_) => drop(state.arrivals.pop_front()),
             }
         }
-        if records.is_empty() {
-            if let Some((partition, cause)) = state.positions.next_failure() {
-                return Err(ConsumerError::Position { partition, cause });
-            }
+        if records.is_empty()
+            && let Some((partition, cause)) = state.positions.next_failure()
+        {
+            return Err(ConsumerError::Position { partition, cause });
         }
         Ok(records)
     }

@@ -104,12 +104,6 @@ impl FakeCluster {
         running.stop.request();
     }
 
-    /// Closes every connection of a broker that goes on.
-    pub(crate) async fn reset_broker(&self, broker: BrokerId) {
-        self.stop_broker(broker);
-        self.start_broker(broker).await;
-    }
-
     pub(crate) fn address(&self, broker: BrokerId) -> String {
         format!("127.0.0.1:{}", self.shared.state.lock().brokers[&broker].port)
     }
@@ -200,10 +194,10 @@ async fn serve(cluster: FakeCluster, broker: BrokerId, stream: Stream) {
             if fault == Some(Fault::DoAndDrop) {
                 return;
             }
-            if let Some(answer) = answer {
-                if write.send(&answer, &[]).await.is_err() {
-                    return;
-                }
+            if let Some(answer) = answer
+                && write.send(&answer, &[]).await.is_err()
+            {
+                return;
             }
         }
         if !matches!(read.read(&mut buffer).await, Ok(1..)) {

@@ -357,17 +357,15 @@ impl Shared {
         if let Some(key) = &record.key {
             return Ok(PartitionName::new(topic, partitioner::for_key(key, partitions)));
         }
-        let led: Vec<PartitionIndex> = known
-            .partitions
-            .iter()
-            .filter(|(_, partition)| partition.leader.is_some())
-            .map(|(index, _)| *index)
-            .collect();
+        let led = || {
+            let led = known.partitions.iter().filter(|(_, partition)| partition.leader.is_some());
+            led.map(|(index, _)| *index).collect()
+        };
         let bytes = record.parts().bytes_max();
         let mut state = self.state.lock();
         let name = state.sticky.get_key_value(topic).map_or_else(|| Arc::from(topic), |(name, _)| name.clone());
         let sticky = state.sticky.entry(Arc::clone(&name)).or_default();
-        let partition = sticky.choose(partitions, &led, bytes, self.options.batch_bytes, rand::next());
+        let partition = sticky.choose(partitions, led, bytes, self.options.batch_bytes, rand::next());
         Ok(PartitionName { topic: name, partition })
     }
 

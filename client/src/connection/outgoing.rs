@@ -74,9 +74,12 @@ impl<W> Outgoing<W> {
             return Turn::Idle;
         }
         let (mut frames, mut bytes) = (Vec::new(), 0);
-        while let Some(frame) = self.queue.pop_front_if(|frame| bytes == 0 || bytes + frame.bytes.len() <= TURN_BYTES) {
+        while let Some(frame) = self.queue.front() {
+            if bytes > 0 && bytes + frame.bytes.len() > TURN_BYTES {
+                break;
+            }
             bytes += frame.bytes.len();
-            frames.push(frame.bytes);
+            frames.extend(self.queue.pop_front().map(|frame| frame.bytes));
         }
         self.queued_bytes -= bytes;
         Turn::Write(writer, frames)

@@ -111,8 +111,8 @@ impl Fetched {
     /// Whether the batch's records are not for the reader: control records, and what an aborted transaction wrote.
     fn is_hidden(&mut self, header: &BatchHeader, batch: &[u8]) -> Result<bool, BatchError> {
         if self.rules.is_committed_only && header.has_producer_id() {
-            while let Some((producer_id, _)) = self.aborted.pop_front_if(|(_, first)| *first <= header.last_offset()) {
-                self.aborting.insert(producer_id);
+            while self.aborted.front().is_some_and(|(_, first)| *first <= header.last_offset()) {
+                self.aborting.extend(self.aborted.pop_front().map(|(producer_id, _)| producer_id));
             }
             if header.is_control() {
                 if is_abort(batch, self.rules.batch_budget)? {

@@ -379,10 +379,11 @@ fn tracked_retry_now(tracked: Option<&mut Tracked>) {
 impl Tracked {
     /// What to ask `leader`. A position that was good under an older leader epoch is validated first.
     fn question(&mut self, leader: Leader) -> Question {
-        if let State::Fetching(position) = self.state {
-            if leader.leader_epoch > self.validated_in && position.leader_epoch.is_some() {
-                self.state = State::Validating { position, out_of_range: false };
-            }
+        if let State::Fetching(position) = self.state
+            && leader.leader_epoch > self.validated_in
+            && position.leader_epoch.is_some()
+        {
+            self.state = State::Validating { position, out_of_range: false };
         }
         match self.state {
             State::Resetting(to) => Question::Offset(to),

@@ -316,7 +316,7 @@ fn delete_topics(cluster: &FakeCluster, request: DeleteTopicsRequest) -> DeleteT
     let responses = named.chain(request.topic_names.iter().cloned()).map(|name| {
         let code = match state.created.remove(name.as_str()) {
             Some(_) => ErrorCode::None,
-            None => ErrorCode::TopicAuthorizationFailed,
+            None => ErrorCode::UnknownTopicOrPartition,
         };
         DeletableTopicResult::default().with_name(Some(name)).with_error_code(code.code())
     });

@@ -16,14 +16,14 @@ pub struct Sticky {
 impl Sticky {
     /// The partition for a record of `bytes` without a key.
     ///
-    /// A new one is drawn from `led`, the partitions that have a leader, by `random`; from all `partitions` if none has.
+    /// A new one is drawn from what `led` tells, the partitions that have a leader, by `random`; from all `partitions` if none has.
     ///
     /// # Panics
     /// When `partitions` is not positive: a topic has at least one.
     pub fn choose(
         &mut self,
         partitions: i32,
-        led: &[PartitionIndex],
+        led: impl FnOnce() -> Vec<PartitionIndex>,
         bytes: usize,
         batch_bytes: usize,
         random: u64,
@@ -32,6 +32,7 @@ impl Sticky {
         let draw = |from: u64| random % from;
         let current = self.current.filter(|_| self.bytes < batch_bytes).unwrap_or_else(|| {
             self.bytes = 0;
+            let led = led();
             match led.len() {
                 0 => PartitionIndex(draw(partitions as u64) as i32),
                 led_count => led[draw(led_count as u64) as usize],
@@ -52,20 +53,19 @@ pub fn for_key(key: &[u8], partitions: i32) -> PartitionIndex {
 mod tests {
     use super::*;
 
-    const LED: [PartitionIndex; 2] = [PartitionIndex(1), PartitionIndex(3)];
+    fn led() -> Vec<PartitionIndex> {
+        vec![PartitionIndex(1), PartitionIndex(3)]
+    }
 
     #[test]
     fn keyless_records_stick_until_a_batch_is_full() {
         let mut sticky = Sticky::default();
-        let chosen: Vec<i32> = (0..6).map(|random| sticky.choose(4, &LED, 50, 100, random).0).collect();
-        assert_eq!(chosen, [1, 1, 1, 1, 1, 1]);
-        let mut sticky = Sticky::default();
-        let chosen: Vec<i32> = [0, 0, 1, 1, 1, 0].map(|random| sticky.choose(4, &LED, 50, 100, random).0).to_vec();
-        assert_eq!(chosen, [1, 1, 3, 3, 3, 3].map(|partition| partition));
+        let chosen = [0, 0, 1, 1, 1, 0, 0].map(|random| sticky.choose(4, led, 50, 100, random).0);
+        assert_eq!(chosen, [1, 1, 3, 3, 3, 3, 1]);
     }
 
     #[test]
     fn a_topic_without_leaders_still_has_partitions() {
-        assert_eq!(Sticky::default().choose(4, &[], 1, 100, 6), PartitionIndex(2));
+        assert_eq!(Sticky::default().choose(4, Vec::new, 1, 100, 6), PartitionIndex(2));
     }
 }
