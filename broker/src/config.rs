@@ -2,14 +2,21 @@
 //!
 //! It reads no file and no environment: whoever starts the broker has done that.
 
-use metadata::config::Properties;
-use protocol::ids::BrokerId;
+use metadata::{
+    config::Properties,
+    image::{METADATA_VERSION, METADATA_VERSION_RANGE},
+};
+use protocol::{api::SupportedFeature, ids::BrokerId};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// The name under which a broker registers its clients' listener where the configuration gives one name to both: the name
 /// itself stays with the listener for brokers, by which controllers and other brokers look for it. Clients never see names
 /// of listeners.
 pub const CLIENT_LISTENER: &str = "GREGOR_CLIENT";
+
+/// The features that this build knows, and the levels that it can run at: what it registers with, and what clients are told.
+pub const SUPPORTED_FEATURES: &[SupportedFeature] =
+    &[SupportedFeature { name: METADATA_VERSION, min: METADATA_VERSION_RANGE.min, max: METADATA_VERSION_RANGE.max }];
 
 /// Bytes of requests that connections may hold, all together, before they are handled, where `queued.max.request.bytes`
 /// sets no limit.

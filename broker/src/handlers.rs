@@ -3,7 +3,7 @@
 //! A handler validates, calls one thing below, and shapes the answer. It runs on the task of its connection and must not
 //! block; what has to wait is returned as a future ([`context::Outcome`]).
 
-pub mod context;
+pub(crate) mod context;
 
 mod api_versions;
 mod auto_creation;
@@ -23,6 +23,8 @@ mod locate;
 mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
+mod producer_ids;
+mod topic_configs;
 mod view;
 
 use crate::{
@@ -31,11 +33,10 @@ use crate::{
     lifecycle::Lifecycle,
     metadata_cache::MetadataCache,
     partitions::Partitions,
-    producer_ids::ProducerIds,
-    topic_configs::TopicConfigs,
 };
 use auto_creation::AutoCreation;
-use context::{Outcome, RequestContext};
+use context::{Answer, Outcome, RequestContext};
+use producer_ids::ProducerIds;
 use protocol::{
     frame::{FrameError, RequestHead, decode_body},
     internal::BrokerProbeRequest,
@@ -46,6 +47,8 @@ use protocol::{
     },
 };
 use std::{sync::Arc, time::Duration};
+use topic_configs::TopicConfigs;
+use tracing::Instrument;
 
 /// What handlers work with.
 pub struct Services {
@@ -54,44 +57,36 @@ pub struct Services {
     /// The settings that are read for each request.
     pub settings: Settings,
     /// The cluster's metadata.
-    pub metadata: Arc<MetadataCache>,
+    pub metadata: MetadataCache,
     /// Every replica on this broker.
     pub partitions: Arc<Partitions>,
     /// The way to the active controller.
     pub controllers: Arc<ControllerLink>,
     /// What this broker is to the controller.
-    pub lifecycle: Arc<Lifecycle>,
-    /// Producer ids to give away.
-    pub producer_ids: ProducerIds,
-    /// The settings of topics, for Produce.
-    pub topic_configs: TopicConfigs,
-    /// Topics that are being created because somebody asked for them.
-    pub(crate) auto_creation: AutoCreation,
+    pub lifecycle: Lifecycle,
+    producer_ids: ProducerIds,
+    topic_configs: TopicConfigs,
+    auto_creation: AutoCreation,
 }
 
 impl Services {
-    /// Puts them together.
+    /// Puts them together; the metadata is still to be learned.
     pub fn new(
         config: BrokerConfig,
-        settings: Settings,
-        metadata: Arc<MetadataCache>,
         partitions: Arc<Partitions>,
         controllers: Arc<ControllerLink>,
-        lifecycle: Arc<Lifecycle>,
+        lifecycle: Lifecycle,
     ) -> Self {
-        let producer_ids = ProducerIds::new(config.node_id);
-        let topic_configs = TopicConfigs::new(config.properties.clone());
-        let auto_creation = AutoCreation::new();
         Self {
-            config,
-            settings,
-            metadata,
+            settings: Settings::new(&config.properties),
+            metadata: MetadataCache::new(),
             partitions,
             controllers,
             lifecycle,
-            producer_ids,
-            topic_configs,
-            auto_creation,
+            producer_ids: ProducerIds::new(config.node_id),
+            topic_configs: TopicConfigs::new(config.properties.clone()),
+            auto_creation: AutoCreation::new(),
+            config,
         }
     }
 }
@@ -142,10 +137,19 @@ pub(crate) fn handle(
 ) -> Result<Outcome, FrameError> {
     let handler = handler(head.api_key.0).ok_or(FrameError::UnknownApi(head.api_key))?;
     if !authorize(&context) {
-        return Ok(Outcome::Done(context::Answer::Close("its principal may not use this listener")));
+        return Ok(Outcome::Done(Answer::Close("its principal may not use this listener")));
     }
     context.throttle = throttle(&context);
-    handler(services, &context, head)
+    let span = tracing::debug_span!("request", api = context.api.name, correlation_id = context.correlation_id);
+    let outcome = span.in_scope(|| handler(services, &context, head))?;
+    if span.is_disabled() {
+        return Ok(outcome);
+    }
+    Ok(match outcome {
+        Outcome::Done(answer) => Outcome::Done(answer),
+        Outcome::Parked(answer) => Outcome::Parked(Box::pin(answer.instrument(span))),
+        Outcome::Waiting(answer) => Outcome::Waiting(Box::pin(answer.instrument(span))),
+    })
 }
 
 /// Whether this principal may ask this at all. Without an authorizer (`authorizer.class.name` is empty) everybody may do

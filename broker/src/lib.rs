@@ -8,15 +8,13 @@
 pub mod config;
 pub mod controller_link;
 pub mod event;
-pub mod handlers;
-pub mod lifecycle;
-pub mod metadata_cache;
 pub mod partition;
 pub mod partitions;
-pub mod producer_ids;
 pub mod replication;
-pub mod topic_configs;
 
+mod handlers;
+mod lifecycle;
+mod metadata_cache;
 mod server;
 
 pub use config::{BrokerConfig, ListenerConfig, Settings};
@@ -26,17 +24,13 @@ use controller_link::ControllerLink;
 use handlers::Services;
 use lifecycle::{Lifecycle, Registration};
 use metadata::image::{Image, METADATA_VERSION, METADATA_VERSION_RANGE};
-use metadata_cache::{MetadataCache, MetadataSource};
+use metadata_cache::MetadataSource;
 use partitions::{Loaded, Partitions, PartitionsConfig};
 use protocol::{
-    api::{Plane, SupportedFeature},
+    api::Plane,
     ids::{BrokerEpoch, BrokerId, IncarnationId, MetadataOffset},
 };
-use replication::{
-    fetcher::FetcherConfig,
-    fetchers::Fetchers,
-    isr_updates::IsrUpdates,
-};
+use replication::{fetcher::FetcherConfig, fetchers::Fetchers, isr_updates::IsrUpdates};
 use runtime::{
     disk::Disk,
     rand,
@@ -47,15 +41,10 @@ use runtime::{
 use server::{BoundListener, Server};
 use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
-/// The features that this build knows, and the levels that it can run at: what it registers with, and what clients are told.
-pub const SUPPORTED_FEATURES: &[SupportedFeature] = &[SupportedFeature {
-    name: METADATA_VERSION,
-    min: METADATA_VERSION_RANGE.min,
-    max: METADATA_VERSION_RANGE.max,
-}];
-
 /// How long a stopping broker asks the controller to move its leaderships before it stops anyhow.
 const LEAVE_MAX: Duration = Duration::from_secs(20);
+/// How long it goes on asking without an answer: there may be no controller any more, when a whole cluster stops.
+const LEAVE_SILENCE_MAX: Duration = Duration::from_secs(2);
 
 /// Why a broker could not start.
 #[derive(Debug, thiserror::Error)]
@@ -88,12 +77,8 @@ pub struct Addresses {
 
 /// A running broker. Dropping it stops it without ceremony; [`Broker::stop`] gives its leaderships away first.
 pub struct Broker {
-    node_id: BrokerId,
     addresses: Addresses,
-    controlled_shutdown: bool,
-    metadata: Arc<MetadataCache>,
-    partitions: Arc<Partitions>,
-    lifecycle: Arc<Lifecycle>,
+    services: Arc<Services>,
     server: Arc<Server>,
     serving: watch::Receiver<bool>,
     stop_heartbeats: ShutdownTrigger,
@@ -116,76 +101,55 @@ impl Broker {
         let (client, inter_broker) = config.listeners();
         let client = bind(&client, Plane::Client).await?;
         let inter_broker = bind(&inter_broker, Plane::InterBroker).await?;
-        let addresses = Addresses { client: client.local_address(), inter_broker: inter_broker.local_address() };
         let incarnation_id = IncarnationId(rand::uuid());
         let loaded = Partitions::load(partitions_config(&config, incarnation_id), disks).await?;
+        Ok(Self::assemble(config, client, inter_broker, incarnation_id, loaded))
+    }
+
+    fn assemble(
+        config: BrokerConfig,
+        client: BoundListener,
+        inter_broker: BoundListener,
+        incarnation_id: IncarnationId,
+        loaded: Loaded,
+    ) -> Self {
         let Loaded { partitions, previous_broker_epoch, outgoing } = loaded;
+        let addresses = Addresses { client: client.local_address(), inter_broker: inter_broker.local_address() };
         let registration = registration(&config, incarnation_id, &client, &inter_broker, &partitions);
         let fetching = fetcher_config(&config, inter_broker.endpoint().name.clone());
-
-        let metadata = Arc::new(MetadataCache::new());
-        let lifecycle = Arc::new(Lifecycle::new(incarnation_id, previous_broker_epoch));
-        let link = |purpose| ControllerLink::new(config.controllers.clone(), format!("broker-{}{purpose}", config.node_id));
-        let controllers = Arc::new(link(""));
-        let settings = Settings::new(&config.properties);
         let source = MetadataSource {
             node_id: config.node_id,
             cluster_id: config.cluster_id.clone(),
             controllers: config.controllers.clone(),
         };
-        let (stop_heartbeats, leaving) = shutdown();
-        let heartbeats = task::spawn(heartbeats(
-            lifecycle.clone(),
-            registration,
-            link("-heartbeat"),
-            metadata.clone(),
-            partitions.clone(),
-            settings.heartbeat_interval,
-            leaving,
-        ));
-        let node_id = config.node_id;
-        let services = Services::new(
-            config,
-            settings.clone(),
-            metadata.clone(),
-            partitions.clone(),
-            controllers.clone(),
-            lifecycle.clone(),
-        );
-        let server = Arc::new(Server::new(Arc::new(services), &settings));
-        server.serve(inter_broker);
+        let link = |name| ControllerLink::new(config.controllers.clone(), format!("broker-{}{name}", config.node_id));
+        let (controllers, heartbeat_link) = (Arc::new(link("")), link("-heartbeat"));
+        let lifecycle = Lifecycle::new(incarnation_id, previous_broker_epoch);
+        let services = Arc::new(Services::new(config, partitions.clone(), controllers.clone(), lifecycle));
 
+        let (stop_heartbeats, leaving) = shutdown();
+        let heartbeats = task::spawn(heartbeats(services.clone(), registration, heartbeat_link, leaving));
+        let server = Arc::new(Server::new(services.clone()));
+        server.serve(inter_broker);
         let (stop_tasks, stop) = shutdown();
         let (serve_clients, serving) = watch::channel(false);
         let fetchers = Fetchers::new(partitions.context().clone(), fetching, outgoing.fetching);
         let isr_updates = IsrUpdates::new(partitions.clone(), controllers, outgoing.proposals);
         let tasks = vec![
-            task::spawn(follow(metadata.clone(), source, partitions.clone(), stop.clone())),
+            task::spawn(follow(services.clone(), source, stop.clone())),
             task::spawn(fetchers.run(stop.clone())),
             task::spawn(isr_updates.run(stop.clone())),
-            task::spawn(partitions.clone().run(stop.clone())),
-            task::spawn(open(node_id, lifecycle.clone(), metadata.clone(), server.clone(), client, serve_clients, stop)),
+            task::spawn(partitions.run(stop.clone())),
+            task::spawn(open(services.clone(), server.clone(), client, serve_clients, stop)),
         ];
+        let node_id = services.config.node_id;
         tracing::info!(%node_id, client = %addresses.client, inter_broker = %addresses.inter_broker, "broker started");
-        Ok(Self {
-            node_id,
-            addresses,
-            controlled_shutdown: settings.controlled_shutdown,
-            metadata,
-            partitions,
-            lifecycle,
-            server,
-            serving,
-            stop_heartbeats,
-            stop_tasks,
-            heartbeats,
-            tasks,
-        })
+        Self { addresses, services, server, serving, stop_heartbeats, stop_tasks, heartbeats, tasks }
     }
 
     /// Its id.
     pub fn node_id(&self) -> BrokerId {
-        self.node_id
+        self.services.config.node_id
     }
 
     /// Where it listens.
@@ -195,17 +159,17 @@ impl Broker {
 
     /// The newest metadata that it knows.
     pub fn image(&self) -> Arc<Image> {
-        self.metadata.image()
+        self.services.metadata.image()
     }
 
     /// Every replica on it, for whoever looks on.
     pub fn partitions(&self) -> &Arc<Partitions> {
-        &self.partitions
+        &self.services.partitions
     }
 
     /// Under which registration it acts; `None` until the first was accepted.
     pub fn broker_epoch(&self) -> Option<BrokerEpoch> {
-        self.lifecycle.broker_epoch()
+        self.services.lifecycle.broker_epoch()
     }
 
     /// Waits until clients are served.
@@ -216,25 +180,27 @@ impl Broker {
 
     /// Waits until every log directory has failed. Nothing can be done then but to stop the broker.
     pub async fn failed(&self) {
-        self.partitions.all_directories_failed().await;
+        self.services.partitions.all_directories_failed().await;
     }
 
     /// Stops in good order: gives its leaderships away (where `controlled.shutdown.enable` says so), ends every connection,
     /// closes every log, and leaves the mark of a clean stop.
     pub async fn stop(self) {
-        if self.controlled_shutdown && !self.lifecycle.leave(LEAVE_MAX).await {
+        let Self { services, server, .. } = self;
+        let Services { config, settings, partitions, lifecycle, .. } = &*services;
+        if settings.controlled_shutdown && !lifecycle.leave(LEAVE_MAX, LEAVE_SILENCE_MAX).await {
             tracing::warn!("the controller did not let the broker go in time");
         }
         self.stop_tasks.request();
-        self.server.stop().await;
+        server.stop().await;
         for task in self.tasks {
             // One that panicked has said so; there is nothing left to stop in it.
             let _ = task.await;
         }
         self.stop_heartbeats.request();
         let _ = self.heartbeats.await;
-        self.partitions.shutdown(self.lifecycle.broker_epoch()).await;
-        tracing::info!(node_id = %self.node_id, "broker stopped");
+        partitions.shutdown(lifecycle.broker_epoch()).await;
+        tracing::info!(node_id = %config.node_id, "broker stopped");
     }
 }
 
@@ -244,34 +210,26 @@ async fn bind(listener: &ListenerConfig, plane: Plane) -> Result<BoundListener, 
 }
 
 /// Registers and sends heartbeats.
-async fn heartbeats(
-    lifecycle: Arc<Lifecycle>,
-    registration: Registration,
-    link: ControllerLink,
-    metadata: Arc<MetadataCache>,
-    partitions: Arc<Partitions>,
-    interval: Duration,
-    stop: Shutdown,
-) {
-    let failed_directories = || partitions.failed_directories();
-    lifecycle.run(registration, link, metadata, failed_directories, interval, stop).await;
+async fn heartbeats(services: Arc<Services>, registration: Registration, link: ControllerLink, stop: Shutdown) {
+    let failed_directories = || services.partitions.failed_directories();
+    let interval = services.settings.heartbeat_interval;
+    services.lifecycle.run(registration, link, &services.metadata, failed_directories, interval, stop).await;
 }
 
 /// Follows the metadata, and brings what changes to the partitions.
-async fn follow(metadata: Arc<MetadataCache>, source: MetadataSource, partitions: Arc<Partitions>, stop: Shutdown) {
-    metadata.follow(source, |image, changes| partitions.apply(image, changes), stop).await;
+async fn follow(services: Arc<Services>, source: MetadataSource, stop: Shutdown) {
+    services.metadata.follow(source, |image, changes| services.partitions.apply(image, changes), stop).await;
 }
 
 /// Asks to be unfenced once the metadata holds this broker's registration, and serves clients once it is.
 async fn open(
-    node_id: BrokerId,
-    lifecycle: Arc<Lifecycle>,
-    metadata: Arc<MetadataCache>,
+    services: Arc<Services>,
     server: Arc<Server>,
     client: BoundListener,
     serving: watch::Sender<bool>,
     stop: Shutdown,
 ) {
+    let (metadata, lifecycle, node_id) = (&services.metadata, &services.lifecycle, services.config.node_id);
     let unfenced = async {
         let far = time::now() + Duration::from_secs(u64::from(u32::MAX));
         let broker_epoch = lifecycle.registered().await;
@@ -328,9 +286,4 @@ fn fetcher_config(config: &BrokerConfig, listener: String) -> FetcherConfig {
         pause_max: millis("replica.fetch.backoff.ms"),
         socket_timeout: millis("replica.socket.timeout.ms"),
     }
-}
-
-/// Who a broker is to controllers: `User:broker-1`.
-fn principal_of(node_id: BrokerId) -> String {
-    format!("User:broker-{node_id}")
 }

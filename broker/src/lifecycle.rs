@@ -25,10 +25,8 @@ use runtime::{
     sync::{Notify, Shutdown, watch},
     time,
 };
-use state::{LifecycleState, Step};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
-
-pub use state::Phase;
+use state::{LifecycleState, Phase, Step};
+use std::{collections::BTreeMap, time::Duration};
 
 /// How long one registration or heartbeat may take, the search for the active controller included.
 const CALL_MAX: Duration = Duration::from_millis(2_000);
@@ -77,27 +75,14 @@ impl Lifecycle {
         self.state.borrow().broker_epoch()
     }
 
-    /// How far the broker has come.
-    pub fn phase(&self) -> Phase {
-        self.state.borrow().phase()
-    }
-
-    /// Whether the controller said, in its last answer, that the broker may not lead nor be in sync.
-    pub fn is_fenced(&self) -> bool {
-        self.state.borrow().is_fenced()
-    }
-
     /// Waits for the first registration.
     pub async fn registered(&self) -> BrokerEpoch {
         let mut states = self.state.subscribe();
         let registered = states.wait_for(|state| state.broker_epoch().is_some()).await;
-        registered.ok().and_then(|state| state.broker_epoch()).expect("the sender lives in self, and waited for an epoch")
-    }
-
-    /// Waits until the controller has unfenced the broker, or it leaves.
-    pub async fn unfenced(&self) {
-        let mut states = self.state.subscribe();
-        let _ = states.wait_for(|state| !state.is_fenced() || state.phase() > Phase::Running).await;
+        registered
+            .ok()
+            .and_then(|state| state.broker_epoch())
+            .expect("the sender lives in self, and waited for an epoch")
     }
 
     /// Says that logs are recovered and the metadata holds this registration: from here on it wants to be unfenced.
@@ -105,13 +90,22 @@ impl Lifecycle {
         self.advance(Phase::Running);
     }
 
-    /// Asks the controller to move this broker's leaderships, and waits until it lets the broker go, at most `limit`.
-    /// Returns whether it did. Afterwards no more heartbeats are sent.
-    pub async fn leave(&self, limit: Duration) -> bool {
+    /// Asks the controller to move this broker's leaderships, and waits until it lets the broker go: at most `limit`, and not
+    /// past a `silence` in which no controller answers. Returns whether it did. Afterwards no more heartbeats are sent.
+    pub async fn leave(&self, limit: Duration, silence: Duration) -> bool {
         self.advance(Phase::Leaving);
+        let deadline = time::now() + limit;
         let mut states = self.state.subscribe();
-        let left = states.wait_for(|state| state.phase() == Phase::Left || state.next() == Step::Rest);
-        let granted = matches!(time::timeout(limit, left).await, Ok(Ok(_)));
+        let granted = loop {
+            if self.state.borrow().next() == Step::Rest {
+                break true;
+            }
+            // Every answer to a heartbeat counts as a change.
+            let patience = deadline.min(time::now() + silence);
+            if !matches!(time::timeout_at(patience, states.changed()).await, Ok(Ok(()))) {
+                break false;
+            }
+        };
         self.advance(Phase::Left);
         granted
     }
@@ -127,7 +121,7 @@ impl Lifecycle {
         &self,
         registration: Registration,
         link: ControllerLink,
-        metadata: Arc<MetadataCache>,
+        metadata: &MetadataCache,
         failed_directories: impl Fn() -> Vec<DirectoryId> + Send,
         interval: Duration,
         shutdown: Shutdown,

@@ -38,7 +38,6 @@ const BYTES_MAX: i32 = 4 << 20;
 /// The newest metadata that this broker knows.
 pub struct MetadataCache {
     image: watch::Sender<Arc<Image>>,
-    controller: watch::Sender<Option<BrokerId>>,
 }
 
 /// Where the metadata comes from, and who asks.
@@ -67,31 +66,15 @@ enum FollowError {
     Gap { first: MetadataOffset, wanted: MetadataOffset },
 }
 
-impl Default for MetadataCache {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl MetadataCache {
     /// A cache that knows nothing yet.
     pub fn new() -> Self {
-        Self { image: watch::channel(Arc::default()).0, controller: watch::channel(None).0 }
+        Self { image: watch::channel(Arc::default()).0 }
     }
 
     /// The newest image.
     pub fn image(&self) -> Arc<Image> {
         self.image.borrow().clone()
-    }
-
-    /// The active controller, as the last answer of any controller named it.
-    pub fn active_controller(&self) -> Option<BrokerId> {
-        *self.controller.borrow()
-    }
-
-    /// Says that a controller turned out to be active, or (`None`) that the one thought active is not.
-    pub fn set_active_controller(&self, controller: Option<BrokerId>) {
-        self.controller.send_if_modified(|known| std::mem::replace(known, controller) != controller);
     }
 
     /// Waits until the image satisfies a condition; false when the deadline passes first.
@@ -107,7 +90,7 @@ impl MetadataCache {
     }
 
     /// Replaces the image, which must not be older than the one before.
-    pub(crate) fn replace(&self, image: Image) {
+    fn replace(&self, image: Image) {
         let before = self.image.send_replace(Arc::new(image));
         let now = self.image.borrow().offset();
         assert!(before.offset() <= now, "metadata went back from {} to {now}", before.offset());
@@ -134,16 +117,10 @@ impl MetadataCache {
             };
             match answer.and_then(|answer| self.take(answer, &mut publish)) {
                 Ok((leader, brought_something)) => {
-                    if leader.is_some() {
-                        self.set_active_controller(leader);
-                    }
                     route.on_answer(leader, brought_something, monotonic_now());
                 }
                 Err(error) => {
                     connections.remove(&target);
-                    if self.active_controller() == Some(target) {
-                        self.set_active_controller(None);
-                    }
                     let wait = route.on_failure();
                     tracing::debug!(controller = target.0, %error, ?wait, "no metadata from a controller");
                     if !wait.is_zero() {
@@ -172,7 +149,7 @@ impl MetadataCache {
             connections.insert(target, connection);
         }
         let request = MetadataFetchRequest {
-            principal: crate::principal_of(source.node_id),
+            principal: principal(source.node_id),
             cluster_id: source.cluster_id.clone(),
             broker_id: source.node_id,
             from: self.image.borrow().offset(),
@@ -242,4 +219,9 @@ fn from_records(
 
 fn monotonic_now() -> MonotonicMillis {
     MonotonicMillis(time::now().as_millis())
+}
+
+/// Who a broker is to controllers: `User:broker-1`.
+fn principal(node_id: BrokerId) -> String {
+    format!("User:broker-{node_id}")
 }

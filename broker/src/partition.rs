@@ -11,6 +11,7 @@ pub mod copying;
 pub mod fetch_wait;
 pub mod fetching;
 pub mod isr;
+pub mod position;
 pub mod refusal;
 pub mod state;
 pub mod waiting;
@@ -22,7 +23,7 @@ use fetch_wait::Ringer;
 use isr::{IsrAnswer, IsrProposal, JoinFloor};
 use protocol::ids::{BrokerId, LeaderEpoch, Offset, TopicPartition};
 use runtime::sync::{Guard, Lock};
-use runtime::{mutant, mutant_diverged, observe, sometimes, task};
+use runtime::{buggify, mutant, mutant_diverged, observe, rand, sometimes, task, time};
 use state::{Answered, Effects, PartitionState, PartitionUpdate, Role, Transition, initial_high_watermark};
 use std::sync::Arc;
 use std::time::Duration;
@@ -172,9 +173,13 @@ impl Partition {
             tracing::warn!(partition = %self.id, leader_epoch = update.leader_epoch.0, "metadata is behind the log");
             return Updated::Ignored;
         }
+        let isr = replica.state.isr();
         match replica.state.on_metadata(update, monotonic_now()) {
             Transition::Ignored => Updated::Ignored,
             Transition::StillLeads => {
+                if replica.state.isr() != isr {
+                    self.emit_isr_committed(&replica);
+                }
                 self.reconsider(&mut replica);
                 Updated::Leads
             }
@@ -235,16 +240,20 @@ impl Partition {
             }
             Answered::Committed { shrank } => {
                 sometimes!(shrank, "the ISR shrank");
-                observe::emit(|| ReplicaEvent::IsrCommitted {
-                    partition: self.id,
-                    leader_epoch: replica.state.leader_epoch(),
-                    partition_epoch: replica.state.partition_epoch(),
-                    isr: replica.state.isr(),
-                });
+                self.emit_isr_committed(&replica);
                 self.reconsider(&mut replica);
                 None
             }
         }
+    }
+
+    fn emit_isr_committed(&self, replica: &Replica) {
+        observe::emit(|| ReplicaEvent::IsrCommitted {
+            partition: self.id,
+            leader_epoch: replica.state.leader_epoch(),
+            partition_epoch: replica.state.partition_epoch(),
+            isr: replica.state.isr(),
+        });
     }
 
     /// Time passed: whoever lags leaves the ISR. Called every half `replica.lag.time.max.ms`.
@@ -472,6 +481,9 @@ impl Replica {
 impl Election {
     /// Waits until the first offset of the epoch is durable, and then leads, unless the epoch is over by then.
     pub async fn finish(self) {
+        if buggify!("an election takes its time") {
+            time::sleep(Duration::from_millis(rand::range(1..300))).await;
+        }
         let durable = self.durable.await;
         let partition = &self.partition;
         let mut replica = partition.replica.lock();
@@ -496,5 +508,6 @@ impl Election {
     }
 }
 
-#[cfg(all(test, madsim))]
+#[cfg(test)]
+#[cfg(madsim)]
 mod tests;

@@ -20,13 +20,16 @@ use metadata::image::{Image, PartitionImage};
 use metadata::record::ConfigResource;
 use protocol::ids::{BrokerId, DirectoryId, IncarnationId, LeaderEpoch, TopicPartition};
 use protocol::record_batch::TimestampType;
-use runtime::disk::{Disk, DirectoryLock};
-use runtime::sync::{AsyncMutex, Lock, Notify, mpsc};
+use runtime::disk::{DirectoryLock, Disk};
+use runtime::sync::{AsyncMutex, Lock, Notify, Semaphore, mpsc};
 use runtime::{reachable, sometimes, task};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use storage::{Checkpoint, LogConfig};
+
+/// How many logs are created, and epochs made durable, at once: each of them waits for the device, on a thread.
+const AT_ONCE: usize = 64;
 
 /// The rank of the list of replicas: a partition's lock may be taken under it.
 const RANK: u8 = 5;
@@ -98,6 +101,8 @@ pub struct Partitions {
     failures: Lock<Option<mpsc::UnboundedReceiver<usize>>>,
     /// Woken when a log directory fails.
     failed: Notify,
+    /// The right to wait for the device.
+    device: Arc<Semaphore>,
 }
 
 impl Partitions {
@@ -242,7 +247,11 @@ impl Partitions {
             Updated::Ignored | Updated::Leads | Updated::Follows { new_epoch: false, .. } => {}
             Updated::Elected(election) => {
                 self.change_fetching(FetchChange::Stop { partition: partition.id() });
-                task::spawn(election.finish());
+                let device = self.device.clone();
+                task::spawn(async move {
+                    let _turn = device.acquire().await;
+                    election.finish().await;
+                });
             }
             Updated::Follows { new_epoch: true, leader: None, .. } => {
                 self.change_fetching(FetchChange::Stop { partition: partition.id() });
@@ -347,5 +356,6 @@ pub fn log_config(config: &TopicConfig) -> LogConfig {
     }
 }
 
-#[cfg(all(test, madsim))]
+#[cfg(test)]
+#[cfg(madsim)]
 mod tests;

@@ -8,7 +8,7 @@ mod budget;
 mod connection;
 
 use crate::{
-    config::{ListenerConfig, Settings},
+    config::ListenerConfig,
     handlers::{
         Services,
         context::{ConnectionInfo, Principal},
@@ -112,7 +112,8 @@ impl BoundListener {
 
 impl Server {
     /// A server of nothing yet.
-    pub(crate) fn new(services: Arc<Services>, settings: &Settings) -> Self {
+    pub(crate) fn new(services: Arc<Services>) -> Self {
+        let settings = services.settings.clone();
         let shared = Arc::new(Shared {
             services,
             limits: Limits {

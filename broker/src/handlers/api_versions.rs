@@ -4,7 +4,7 @@ use super::{
     Services,
     context::{Outcome, RequestContext},
 };
-use crate::SUPPORTED_FEATURES;
+use crate::config::SUPPORTED_FEATURES;
 use protocol::{
     api::{FinalizedFeatures, SupportedFeature, api_versions_response, validate_client_software},
     messages::{ApiVersionsRequest, ApiVersionsResponse},

@@ -45,9 +45,9 @@ impl AutoCreation {
         if !asked.names.is_empty() && !request(services, context, &asked.names, deadline).await {
             return;
         }
-        let there = services.metadata.wait_until(deadline, |image| {
-            names.iter().all(|name| image.topic_by_name(name).is_some())
-        });
+        let there = services
+            .metadata
+            .wait_until(deadline, |image| names.iter().all(|name| image.topic_by_name(name).is_some()));
         there.await;
     }
 

@@ -22,11 +22,11 @@ pub(super) fn handle(services: &Arc<Services>, context: &RequestContext, request
     Outcome::Waiting(Box::pin(async move {
         let deadline = context.deadline_within(request.timeout_ms);
         let version = context.api_version;
-        let response =
-            match forward::to_controller(&services.controllers, &context, version, &request, deadline).await {
-                Ok(response) => response,
-                Err(error) => refused(&request, error),
-            };
+        let response = match forward::to_controller(&services.controllers, &context, version, &request, deadline).await
+        {
+            Ok(response) => response,
+            Err(error) => refused(&request, error),
+        };
         if !request.validate_only {
             let created: Vec<&CreatableTopicResult> =
                 response.topics.iter().filter(|topic| topic.error_code == ErrorCode::None.code()).collect();

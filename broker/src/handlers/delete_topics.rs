@@ -28,11 +28,11 @@ pub(super) fn handle(services: &Arc<Services>, context: &RequestContext, request
         let version = context.api_version;
         // A topic of the same name may be created at once: what must go is the one that is there now.
         let before = ids_of(&services.metadata.image(), &request);
-        let response =
-            match forward::to_controller(&services.controllers, &context, version, &request, deadline).await {
-                Ok(response) => response,
-                Err(error) => refused(&request, version, error),
-            };
+        let response = match forward::to_controller(&services.controllers, &context, version, &request, deadline).await
+        {
+            Ok(response) => response,
+            Err(error) => refused(&request, version, error),
+        };
         let deleted: Vec<TopicId> = response
             .responses
             .iter()

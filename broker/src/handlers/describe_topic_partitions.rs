@@ -107,7 +107,11 @@ fn described(
         .with_partitions(partitions)
 }
 
-fn partition(view: View<'_>, index: PartitionIndex, state: &PartitionImage) -> DescribeTopicPartitionsResponsePartition {
+fn partition(
+    view: View<'_>,
+    index: PartitionIndex,
+    state: &PartitionImage,
+) -> DescribeTopicPartitionsResponsePartition {
     DescribeTopicPartitionsResponsePartition::default()
         .with_partition_index(index.0)
         .with_leader_id(view.leader(state).unwrap_or(BrokerId::NONE).into())

@@ -126,13 +126,11 @@ impl Fetch {
                 Named::Name(topic.topic.as_str())
             };
             let found = named.find(&image);
-            let partition = |asked: FetchPartition| fetch.partition(asked, found.and_then(|topic| {
-                if fetch.follower.is_some() && context.connection.plane != Plane::InterBroker {
-                    return Err(ErrorCode::TopicAuthorizationFailed);
-                }
-                Ok(topic)
-            }));
-            let partitions = topic.partitions.into_iter().map(partition).collect();
+            let allowed = match found {
+                Ok(_) if fetch.is_foreign_follower() => Err(ErrorCode::TopicAuthorizationFailed),
+                found => found,
+            };
+            let partitions = topic.partitions.into_iter().map(|asked| fetch.partition(asked, allowed)).collect();
             let (name, topic_id) = match found {
                 Ok(topic) => (topic.name.to_string(), topic.id),
                 Err(_) => (topic.topic.to_string(), TopicId(topic.topic_id)),
@@ -142,11 +140,7 @@ impl Fetch {
         fetch
     }
 
-    fn partition(
-        &self,
-        asked: FetchPartition,
-        topic: Result<&TopicImage, ErrorCode>,
-    ) -> WantedPartition {
+    fn partition(&self, asked: FetchPartition, topic: Result<&TopicImage, ErrorCode>) -> WantedPartition {
         let partition = PartitionIndex(asked.partition);
         let epoch = |epoch: i32| (epoch >= 0).then_some(LeaderEpoch(epoch));
         let position = FetchPosition {
@@ -172,6 +166,11 @@ impl Fetch {
         WantedPartition { partition, position, reader, bytes_max: bytes(asked.partition_max_bytes), replica }
     }
 
+    /// Whether it claims to be a follower's, on a listener that serves none.
+    fn is_foreign_follower(&self) -> bool {
+        self.follower.is_some() && self.context.connection.plane != Plane::InterBroker
+    }
+
     fn wanted(&self) -> impl Iterator<Item = &WantedPartition> {
         self.topics.iter().flat_map(|topic| &topic.partitions)
     }
@@ -179,8 +178,7 @@ impl Fetch {
     /// Reads every partition once. The first that has records may send one batch however large it is, so that a fetch always
     /// makes progress (KIP-74).
     fn read(&self, arrival: Arrival) -> Reading {
-        let mut reading =
-            Reading { partitions: Vec::new(), bytes: 0, is_final: false, tells_high_watermark: false };
+        let mut reading = Reading { partitions: Vec::new(), bytes: 0, is_final: false, tells_high_watermark: false };
         for wanted in self.wanted() {
             let limits = FetchLimits {
                 bytes_max: wanted.bytes_max.min(self.bytes_max - reading.bytes.min(self.bytes_max)),

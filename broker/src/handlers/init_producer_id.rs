@@ -3,8 +3,8 @@
 use super::{
     Services,
     context::{Answer, Outcome, RequestContext},
+    producer_ids::ProducerIdError,
 };
-use crate::producer_ids::ProducerIdError;
 use protocol::{
     error_code::ErrorCode,
     ids::{ProducerEpoch, ProducerId},
@@ -37,12 +37,17 @@ pub(super) fn handle(services: &Arc<Services>, context: &RequestContext, request
             return answer(&context, Err(ErrorCode::CoordinatorLoadInProgress));
         };
         let id = services.producer_ids.next(&services.controllers, broker_epoch, deadline).await;
-        answer(&context, id.map_err(|error| {
-            tracing::warn!(%error, "no producer id to give");
-            match error {
-                ProducerIdError::NoController(_) | ProducerIdError::Refused(_) => ErrorCode::CoordinatorLoadInProgress,
-            }
-        }))
+        answer(
+            &context,
+            id.map_err(|error| {
+                tracing::warn!(%error, "no producer id to give");
+                match error {
+                    ProducerIdError::NoController(_) | ProducerIdError::Refused(_) => {
+                        ErrorCode::CoordinatorLoadInProgress
+                    }
+                }
+            }),
+        )
     }))
 }
 
@@ -76,8 +81,7 @@ mod tests {
     #[test]
     fn only_an_idempotent_producer_gets_an_id() {
         let transactional = |id: &'static str| {
-            InitProducerIdRequest::default()
-                .with_transactional_id(Some(TransactionalId(StrBytes::from_static_str(id))))
+            InitProducerIdRequest::default().with_transactional_id(Some(TransactionalId(StrBytes::from_static_str(id))))
         };
         assert_eq!(refusal(&InitProducerIdRequest::default().with_transactional_id(None)), None);
         assert_eq!(refusal(&transactional("payments")), Some(ErrorCode::UnsupportedVersion));

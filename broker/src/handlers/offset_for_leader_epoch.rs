@@ -26,9 +26,8 @@ pub(super) fn handle(
 ) -> Outcome {
     let image = services.metadata.image();
     let topic = |topic: &OffsetForLeaderTopic| {
-        let partition = |asked: &OffsetForLeaderPartition| {
-            answer(asked, look(services, &image, topic.topic.as_str(), asked))
-        };
+        let partition =
+            |asked: &OffsetForLeaderPartition| answer(asked, look(services, &image, topic.topic.as_str(), asked));
         OffsetForLeaderTopicResult::default()
             .with_topic(topic.topic.clone())
             .with_partitions(topic.partitions.iter().map(partition).collect())

@@ -10,11 +10,11 @@ use std::time::Duration;
 /// The wait before the next heartbeat while the controller is about to change its mind: to unfence, or to let go.
 const EAGER: Duration = Duration::from_millis(20);
 /// The wait before a refused registration is tried again.
-const REGISTRATION_RETRY: Duration = Duration::from_millis(100);
+const REGISTRATION_RETRY: Duration = Duration::from_millis(50);
 
 /// How far a broker has come. It goes forward only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
+pub(super) enum Phase {
     /// Recovering its logs and catching up with the metadata: wants to stay fenced.
     Starting,
     /// Able to lead and follow: wants to be unfenced.
@@ -54,19 +54,9 @@ impl LifecycleState {
         Self { phase: Phase::Starting, broker_epoch: None, previous, registered: false, fenced: true }
     }
 
-    /// How far it has come.
-    pub(super) fn phase(&self) -> Phase {
-        self.phase
-    }
-
     /// Under which registration it acts; the newest one, also while it is made again.
     pub(super) fn broker_epoch(&self) -> Option<BrokerEpoch> {
         self.broker_epoch
-    }
-
-    /// Whether the controller said that it may not lead nor be in sync.
-    pub(super) fn is_fenced(&self) -> bool {
-        self.fenced
     }
 
     /// Moves on to a later phase; an earlier one is ignored.
@@ -165,7 +155,7 @@ mod tests {
         assert_eq!(state.next(), Step::Heartbeat { broker_epoch, want_fence: false, want_shut_down: false });
         assert!(state.on_heartbeat(true, false, INTERVAL) < INTERVAL);
         assert_eq!(state.on_heartbeat(false, false, INTERVAL), INTERVAL);
-        assert!(!state.is_fenced());
+        assert!(!state.fenced);
     }
 
     #[test]
@@ -176,8 +166,7 @@ mod tests {
         assert_eq!(state.next(), Step::Register { previous_broker_epoch: BrokerEpoch(9) });
         assert_eq!(state.broker_epoch(), Some(BrokerEpoch(9)));
         let _ = state.on_registered(BrokerEpoch(12));
-        let expected =
-            Step::Heartbeat { broker_epoch: BrokerEpoch(12), want_fence: false, want_shut_down: false };
+        let expected = Step::Heartbeat { broker_epoch: BrokerEpoch(12), want_fence: false, want_shut_down: false };
         assert_eq!(state.next(), expected);
     }
 
@@ -195,12 +184,12 @@ mod tests {
         let broker_epoch = BrokerEpoch(9);
         assert_eq!(state.next(), Step::Heartbeat { broker_epoch, want_fence: false, want_shut_down: true });
         assert!(state.on_heartbeat(false, false, INTERVAL) > Duration::ZERO);
-        assert_eq!(state.phase(), Phase::Leaving);
+        assert_eq!(state.phase, Phase::Leaving);
         let _ = state.on_heartbeat(false, true, INTERVAL);
-        assert_eq!(state.phase(), Phase::Left);
+        assert_eq!(state.phase, Phase::Left);
         assert_eq!(state.next(), Step::Rest);
         state.advance(Phase::Running);
-        assert_eq!(state.phase(), Phase::Left);
+        assert_eq!(state.phase, Phase::Left);
     }
 
     #[test]

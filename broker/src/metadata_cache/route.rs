@@ -47,7 +47,7 @@ impl Route {
     pub(super) fn on_failure(&mut self) -> Duration {
         self.at = (self.at + 1) % self.controllers.len();
         self.failures += 1;
-        if self.failures % self.controllers.len() != 0 {
+        if !self.failures.is_multiple_of(self.controllers.len()) {
             return Duration::ZERO;
         }
         let rounds = u32::try_from(self.failures / self.controllers.len()).unwrap_or(u32::MAX);

@@ -161,14 +161,14 @@ impl Acknowledgements {
 
     /// Tells everybody the same.
     pub(super) fn tell_all(&mut self, outcome: Result<(), AckError>) {
-        while let Some((place, waiter)) = self.waiting.next() {
+        while let Some((place, waiter)) = self.waiting.take_first() {
             self.tell(place, waiter, outcome);
         }
     }
 
     /// Tells everybody success, whatever the high watermark: what the bug zoo's Z10 does.
     pub(super) fn tell_all_acknowledged(&mut self, partition: TopicPartition, high_watermark: Offset) {
-        while let Some((place, waiter)) = self.waiting.next() {
+        while let Some((place, waiter)) = self.waiting.take_first() {
             self.acknowledge(partition, place, waiter, high_watermark);
         }
     }
@@ -233,7 +233,10 @@ impl Partition {
                 self.high_watermark_rose(&mut replica);
             }
         }
-        sometimes!(appended.duplicate && appended.last_offset < before, "a producer sent a batch again that was appended");
+        sometimes!(
+            appended.duplicate && appended.last_offset < before,
+            "a producer sent a batch again that was appended"
+        );
         let flush = replica.flush_if_asked();
         let ticket = match acks {
             Acks::All if acknowledged_early => None,

@@ -8,7 +8,9 @@ use super::Partition;
 use super::fetching::end_of;
 use super::state::{Cut, EpochEnd, FollowerPosition, Role};
 use crate::event::ReplicaEvent;
+use protocol::error_code::ErrorCode;
 use protocol::ids::{LeaderEpoch, Offset};
+use protocol::record_batch::batches;
 use runtime::{observe, sometimes, task};
 use std::sync::Arc;
 use storage::{AppendError, LogError, SyncTask};
@@ -33,6 +35,37 @@ pub struct Copied {
     pub flush: Option<SyncTask>,
     /// What must end before more can be appended: the cut that was made is being made durable.
     pub settled: Option<task::JoinHandle<()>>,
+}
+
+/// Why what a leader sent is not appended. Fetching again may mend it, unless the disk failed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CopyError {
+    /// The first batch is of a later leader epoch than the one in which it was asked for: whoever sent it lost the
+    /// leadership while it read its file, and has cut and written that anew since (KAFKA-18723).
+    #[error("a batch of leader epoch {got} came in answer to a fetch in epoch {asked}")]
+    LaterEpoch {
+        /// The epoch of the fetch.
+        asked: LeaderEpoch,
+        /// The epoch of the batch.
+        got: LeaderEpoch,
+    },
+    /// The log refuses it, or failed.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The log failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+impl CopyError {
+    /// Kafka's word for it.
+    pub fn error_code(&self) -> ErrorCode {
+        match self {
+            Self::LaterEpoch { .. } => ErrorCode::CorruptMessage,
+            Self::Append(error) => error.error_code(),
+            Self::Log(error) => error.error_code(),
+        }
+    }
 }
 
 /// What a cut is decided on.
@@ -63,24 +96,26 @@ impl Partition {
         })
     }
 
-    /// Appends what the leader sent in answer to a fetch from `asked` (`ReplicaFetcherThread.processPartitionData`).
+    /// Appends what the leader sent in answer to a fetch from `asked` (`ReplicaFetcherThread.processPartitionData`), up to
+    /// the first batch of a later leader epoch.
     ///
     /// # Errors
     /// When the batches are not sound or do not follow what is here, which fetching again may mend; or when the disk fails,
     /// which takes the replica offline.
-    pub fn append_as_follower(&self, asked: &FollowerPosition, sent: &FromLeader<'_>) -> Result<Copied, AppendError> {
+    pub fn append_as_follower(&self, asked: &FollowerPosition, sent: &FromLeader<'_>) -> Result<Copied, CopyError> {
         let mut replica = self.replica.lock();
         if !is_current(&replica, asked) {
             sometimes!(true, "what a leader sent came too late to be used");
             return Ok(Copied::default());
         }
-        if !sent.records.is_empty() {
-            if let Err(error) = replica.log.append_as_follower(sent.records) {
-                if let AppendError::Log(cause) = &error {
-                    self.fail(&mut replica, cause);
-                }
-                return Err(error);
+        let records = up_to_epoch(sent.records, asked.leader_epoch)?;
+        if !records.is_empty()
+            && let Err(error) = replica.log.append_as_follower(records)
+        {
+            if let AppendError::Log(cause) = &error {
+                self.fail(&mut replica, cause);
             }
+            return Err(error.into());
         }
         let log_end_offset = replica.log.log_end_offset();
         if replica.state.on_follower_append(log_end_offset, sent.high_watermark).is_some() {
@@ -129,15 +164,27 @@ impl Partition {
         if truncated_to < high_watermark {
             tracing::warn!(partition = %self.id, %truncated_to, %high_watermark, "cut below the high watermark");
         }
-        observe::emit(|| ReplicaEvent::Diverged {
-            partition: self.id,
-            leader_epoch: asked.leader_epoch,
-            truncated_to,
-        });
+        observe::emit(|| ReplicaEvent::Diverged { partition: self.id, leader_epoch: asked.leader_epoch, truncated_to });
         replica.wake_all_fetches();
         let settled = (!durable.is_done()).then(|| self.settle(&mut replica, durable));
         Ok(Copied { current: true, flush: None, settled })
     }
+}
+
+/// The batches before the first one of a later leader epoch.
+fn up_to_epoch(records: &[u8], asked: LeaderEpoch) -> Result<&[u8], CopyError> {
+    let mut size = 0;
+    for batch in batches(records) {
+        // What cannot be parsed is left to the log, which says what is wrong with it.
+        let Ok((header, _)) = batch else { break };
+        if header.leader_epoch > asked {
+            runtime::reachable!("a leader that had lost its leadership sent what it was writing");
+            let got = header.leader_epoch;
+            return if size > 0 { Ok(&records[..size]) } else { Err(CopyError::LaterEpoch { asked, got }) };
+        }
+        size += header.size();
+    }
+    Ok(records)
 }
 
 /// Whether the replica still follows in the leader epoch in which it asked, from the offset from which it asked.

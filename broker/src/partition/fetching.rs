@@ -12,7 +12,7 @@ use crate::event::ReplicaEvent;
 use protocol::error_code::ErrorCode;
 use protocol::ids::{LeaderEpoch, Offset, WallMillis};
 use runtime::sync::Guard;
-use runtime::{observe, sometimes};
+use runtime::{buggify, observe, sometimes};
 use storage::log::FoundOffset;
 use storage::{LogSlice, ReadError};
 
@@ -162,7 +162,9 @@ impl Partition {
         upto: Offset,
         limits: FetchLimits,
     ) -> Result<Option<LogSlice>, FetchError> {
-        match replica.log.read(from, upto, limits.bytes_max, limits.at_least_one) {
+        let bytes_max =
+            if buggify!("a fetch gets one batch at most") { limits.bytes_max.min(1) } else { limits.bytes_max };
+        match replica.log.read(from, upto, bytes_max, limits.at_least_one) {
             Ok(found) => Ok((!found.slice.is_empty()).then_some(found)),
             Err(error) => {
                 if let ReadError::Log(cause) = &error {
@@ -216,7 +218,9 @@ impl Partition {
         let last_fetchable = match asker {
             Asker::Replica => log_end_offset,
             Asker::Client(Isolation::ReadUncommitted) => high_watermark,
-            Asker::Client(Isolation::ReadCommitted) => replica.log.last_stable_offset(high_watermark).min(high_watermark),
+            Asker::Client(Isolation::ReadCommitted) => {
+                replica.log.last_stable_offset(high_watermark).min(high_watermark)
+            }
         };
         let stale = matches!(asker, Asker::Client(_)) && replica.state.has_stale_high_watermark();
         sometimes!(stale, "a client asked a leader with a stale high watermark for an offset");
@@ -262,6 +266,5 @@ impl Partition {
 
 /// Where an epoch ends in a log.
 pub(super) fn end_of(log: &storage::Log, leader_epoch: LeaderEpoch) -> Option<EpochEnd> {
-    log.end_offset_for(leader_epoch)
-        .map(|end| EpochEnd { leader_epoch: end.leader_epoch, end_offset: end.end_offset })
+    log.end_offset_for(leader_epoch).map(|end| EpochEnd { leader_epoch: end.leader_epoch, end_offset: end.end_offset })
 }

@@ -251,7 +251,8 @@ impl InSync {
     /// (`Partition.lowWatermarkIfLeader`).
     pub fn low_watermark(&self, log_start_offset: Offset, brokers: &impl Brokers) -> Offset {
         let live = self.followers.iter().filter(|follower| brokers.is_active(follower.broker_id));
-        let starts = live.map(|follower| follower.progress.map_or(Offset::UNKNOWN, |progress| progress.log_start_offset));
+        let starts =
+            live.map(|follower| follower.progress.map_or(Offset::UNKNOWN, |progress| progress.log_start_offset));
         starts.fold(log_start_offset, Offset::min)
     }
 
@@ -301,7 +302,10 @@ impl InSync {
         let mut lowest = log_end_offset;
         for follower in &self.followers {
             let reached = follower.log_end_offset();
-            if reached < lowest && (self.is_in_maximal_isr(follower.broker_id) || self.is_joining(follower, log_end_offset, now, brokers)) {
+            if reached < lowest
+                && (self.is_in_maximal_isr(follower.broker_id)
+                    || self.is_joining(follower, log_end_offset, now, brokers))
+            {
                 lowest = reached;
             }
         }
@@ -334,8 +338,7 @@ impl InSync {
                 && follower.log_end_offset() >= floor
                 && self.is_eligible(follower, brokers)
         };
-        let joining: Vec<BrokerId> =
-            self.followers.iter().filter(joins).map(|follower| follower.broker_id).collect();
+        let joining: Vec<BrokerId> = self.followers.iter().filter(joins).map(|follower| follower.broker_id).collect();
         if joining.is_empty() {
             return None;
         }
@@ -412,7 +415,13 @@ impl InSync {
         self.isr.contains(&broker_id) || self.in_flight.as_ref().is_some_and(|proposal| proposal.contains(broker_id))
     }
 
-    fn is_joining(&self, follower: &Follower, leader_end: Offset, now: MonotonicMillis, brokers: &impl Brokers) -> bool {
+    fn is_joining(
+        &self,
+        follower: &Follower,
+        leader_end: Offset,
+        now: MonotonicMillis,
+        brokers: &impl Brokers,
+    ) -> bool {
         follower.is_caught_up(leader_end, now, self.lag_max) && self.is_eligible(follower, brokers)
     }
 

@@ -15,7 +15,8 @@ use metadata::record::Record;
 use protocol::compression::Compression;
 use protocol::error_code::ErrorCode;
 use protocol::ids::{
-    BrokerEpoch, IncarnationId, PartitionEpoch, PartitionIndex, ProducerEpoch, ProducerId, Sequence, TopicId, WallMillis,
+    BrokerEpoch, IncarnationId, PartitionEpoch, PartitionIndex, ProducerEpoch, ProducerId, Sequence, TopicId,
+    WallMillis,
 };
 use protocol::record_batch::{BatchBuilder, BatchHeader};
 use runtime::disk::Disk;
@@ -336,7 +337,9 @@ fn a_disk_that_fails_ends_the_replica_and_tells_who_waits() {
         let bench = Bench::leading(&[1, 2]).await;
         let ticket = bench.append(Acks::All).unwrap().ticket.unwrap();
         bench.platter.set_faults(simulated::Faults { no_space: true, ..simulated::Faults::default() });
-        let code = |appended: Result<Appended, appending::AppendError>| appended.map(|_| ()).map_err(|error| error.error_code());
+        let code = |appended: Result<Appended, appending::AppendError>| {
+            appended.map(|_| ()).map_err(|error| error.error_code())
+        };
         assert_eq!(code(bench.append(Acks::All)), Err(ErrorCode::KafkaStorageError));
         assert_eq!(ticket.wait_until(soon()).await, Err(AckError::Offline));
         bench.platter.set_faults(simulated::Faults::default());

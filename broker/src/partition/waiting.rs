@@ -57,7 +57,7 @@ impl<W> Waiting<W> {
     }
 
     /// Takes out the first waiter, reached or not.
-    pub fn next(&mut self) -> Option<(Place, W)> {
+    pub fn take_first(&mut self) -> Option<(Place, W)> {
         self.queue.pop_first()
     }
 
@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(released(&mut waiting, 9), []);
         assert_eq!(released(&mut waiting, 12), [(10, "first"), (10, "duplicate of the first"), (12, "second")]);
         assert_eq!(waiting.len(), 1);
-        assert_eq!(waiting.next().map(|(_, waiter)| waiter), Some("third"));
+        assert_eq!(waiting.take_first().map(|(_, waiter)| waiter), Some("third"));
     }
 
     #[test]
@@ -243,7 +243,7 @@ mod tests {
                     seen.push(at);
                 }
             }
-            while let Some((_, at)) = waiting.next() {
+            while let Some((_, at)) = waiting.take_first() {
                 seen.push(at);
             }
             seen.sort_unstable();

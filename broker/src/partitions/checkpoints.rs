@@ -158,12 +158,7 @@ impl Partitions {
 }
 
 /// Replaces a checkpoint file, if its contents changed.
-async fn replace(
-    directory: &Directory,
-    held: &mut Checkpoint,
-    next: Checkpoint,
-    name: &str,
-) -> Result<(), LogError> {
+async fn replace(directory: &Directory, held: &mut Checkpoint, next: Checkpoint, name: &str) -> Result<(), LogError> {
     if *held != next {
         next.write(&directory.disk, name).await?;
         *held = next;

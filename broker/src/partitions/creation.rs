@@ -87,7 +87,10 @@ impl Partitions {
         let number = self.choose_directory(image.partition(of));
         let disk = &self.directories[number].disk;
         let config = log_config(&TopicConfig::resolve(&image, &self.properties, topic));
-        match Log::create(disk, name, of.topic_id, of.partition, config, wall_now()).await {
+        let turn = self.device.acquire().await;
+        let created = Log::create(disk, name, of.topic_id, of.partition, config, wall_now()).await;
+        drop(turn);
+        match created {
             Ok(log) => Ok(Some((log, number))),
             Err(error @ LogError::AlreadyExists { .. }) => {
                 if self.is_in_use(name) {

@@ -11,7 +11,7 @@ use metadata::config::{Properties, TopicConfig};
 use metadata::image::Image;
 use protocol::ids::{BrokerEpoch, BrokerId, DirectoryId, IncarnationId, Offset, PartitionIndex, TopicPartition};
 use runtime::disk::Disk;
-use runtime::sync::{AsyncMutex, Lock, Notify, mpsc};
+use runtime::sync::{AsyncMutex, Lock, Notify, Semaphore, mpsc};
 use runtime::{sometimes, task};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -125,7 +125,8 @@ impl Partitions {
         let mut proof = opened[0].broker_epoch;
         for (number, opened) in opened.iter().enumerate() {
             let all_open = load_logs(&config, &context, number, opened, &mut found).await;
-            let all_open = all_open.map_err(|cause| LoadError::Log { directory: opened.directory.disk.root(), cause })?;
+            let all_open =
+                all_open.map_err(|cause| LoadError::Log { directory: opened.directory.disk.root(), cause })?;
             proof = proof.filter(|epoch| opened.clean && all_open && opened.broker_epoch == Some(*epoch));
         }
         sometimes!(proof.is_some(), "a broker starts with proof of a clean stop");
@@ -138,6 +139,7 @@ impl Partitions {
             fetching,
             failures: Lock::new(FAILURES_RANK, Some(failures_taken)),
             failed: Notify::new(),
+            device: Arc::new(Semaphore::new(super::AT_ONCE)),
         };
         let outgoing = Outgoing { proposals: proposals_taken, fetching: fetching_taken };
         Ok(Loaded { partitions: Arc::new(partitions), previous_broker_epoch: proof, outgoing })

@@ -29,7 +29,7 @@ use protocol::messages::{
 };
 use runtime::sync::{Lock, Notify};
 use runtime::time::{self, Instant};
-use runtime::{reachable, sometimes};
+use runtime::{buggify, rand, reachable, sometimes};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -206,6 +206,9 @@ impl Fetcher {
                 self.rest_until(next).await;
                 continue;
             }
+            if buggify!("a follower takes its time before it fetches") {
+                time::sleep(Duration::from_millis(rand::range(1..200))).await;
+            }
             let wait = next.map_or(self.config.wait_max, |next| (next - time::now()).min(self.config.wait_max));
             match self.poll(positions, wait).await {
                 Ok(Polled::Answered(response)) => {
@@ -292,9 +295,8 @@ impl Fetcher {
 
     fn request(&self, session: &SessionRequest, wait: Duration) -> FetchRequest {
         let broker_epoch = self.context.image.broker_epoch(self.context.local).unwrap_or(BrokerEpoch::UNKNOWN);
-        let replica = ReplicaState::default()
-            .with_replica_id(self.context.local.into())
-            .with_replica_epoch(broker_epoch.0);
+        let replica =
+            ReplicaState::default().with_replica_id(self.context.local.into()).with_replica_epoch(broker_epoch.0);
         FetchRequest::default()
             .with_replica_state(replica)
             .with_max_wait_ms(i32::try_from(wait.as_millis()).unwrap_or(i32::MAX))
@@ -393,8 +395,7 @@ impl Fetcher {
             .with_current_leader_epoch(leader_epoch.0)
             .with_timestamp(timestamp);
         let topic = ListOffsetsTopic::default().with_name(topic_name(partition.topic())).with_partitions(vec![wanted]);
-        let request =
-            ListOffsetsRequest::default().with_replica_id(self.context.local.into()).with_topics(vec![topic]);
+        let request = ListOffsetsRequest::default().with_replica_id(self.context.local.into()).with_topics(vec![topic]);
         let connection = self.connection().await.map_err(|_| ErrorCode::NetworkException)?;
         let response = connection.call(&request).await.map_err(|_| ErrorCode::NetworkException)?;
         let found = response.topics.first().and_then(|topic| topic.partitions.first());
@@ -476,7 +477,8 @@ fn forgotten(forgotten: &[TopicPartition]) -> Vec<ForgottenTopic> {
     for of in forgotten {
         match topics.last_mut().filter(|topic| topic.topic_id == of.topic_id.0) {
             Some(topic) => topic.partitions.push(of.partition.0),
-            None => topics.push(ForgottenTopic::default().with_topic_id(of.topic_id.0).with_partitions(vec![of.partition.0])),
+            None => topics
+                .push(ForgottenTopic::default().with_topic_id(of.topic_id.0).with_partitions(vec![of.partition.0])),
         }
     }
     topics

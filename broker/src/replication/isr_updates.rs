@@ -15,6 +15,7 @@ use protocol::messages::{
 };
 use runtime::sync::{Shutdown, mpsc};
 use runtime::time::{self, Instant};
+use runtime::{buggify, rand};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,6 +81,9 @@ impl IsrUpdates {
 
     /// Sends everything that waits, and passes the answers on.
     async fn send(&mut self) {
+        if buggify!("a proposal of in-sync replicas takes its time") {
+            time::sleep(Duration::from_millis(rand::range(1..500))).await;
+        }
         while let Ok(proposed) = self.proposals.try_recv() {
             self.take(proposed);
         }
@@ -128,10 +132,7 @@ fn request(
             None => topics.push(TopicData::default().with_topic_id(of.topic_id.0).with_partitions(vec![partition])),
         }
     }
-    AlterPartitionRequest::default()
-        .with_broker_id(local.into())
-        .with_broker_epoch(broker_epoch.0)
-        .with_topics(topics)
+    AlterPartitionRequest::default().with_broker_id(local.into()).with_broker_epoch(broker_epoch.0).with_topics(topics)
 }
 
 /// What the controller answered.
@@ -202,7 +203,8 @@ mod tests {
             let pair = |member: &BrokerState| (member.broker_id.0, member.broker_epoch);
             partition.new_isr_with_epochs.iter().map(pair).collect::<Vec<_>>()
         };
-        let sent: Vec<Vec<_>> = request.topics.iter().map(|topic| topic.partitions.iter().map(members).collect()).collect();
+        let sent: Vec<Vec<_>> =
+            request.topics.iter().map(|topic| topic.partitions.iter().map(members).collect()).collect();
         assert_eq!(sent, [vec![vec![(1, 77), (2, 22)], vec![(1, 77)]], vec![vec![(1, 77), (3, -1)]]]);
     }
 

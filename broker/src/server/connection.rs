@@ -142,7 +142,10 @@ impl Connection {
                 return closed;
             }
             // Sending may have made room for requests that have arrived already.
-            if self.reading && self.answers.takes_more() && matches!(self.frames.missing(&self.received), Ok(0) | Err(_)) {
+            if self.reading
+                && self.answers.takes_more()
+                && matches!(self.frames.missing(&self.received), Ok(0) | Err(_))
+            {
                 continue;
             }
             match self.wait(stopped.as_mut()).await {

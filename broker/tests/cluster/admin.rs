@@ -5,13 +5,9 @@ use protocol::{
     error_code::ErrorCode,
     messages::{
         ApiVersionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
-        DescribeTopicPartitionsRequest, MetadataRequest, StrBytes,
-        create_topics_request::CreatableTopic,
-        delete_topics_request::DeleteTopicState,
-        describe_configs_request::DescribeConfigsResource,
-        describe_topic_partitions_request::TopicRequest,
-        metadata_request::MetadataRequestTopic,
-        topic_name,
+        DescribeTopicPartitionsRequest, MetadataRequest, StrBytes, create_topics_request::CreatableTopic,
+        delete_topics_request::DeleteTopicState, describe_configs_request::DescribeConfigsResource,
+        describe_topic_partitions_request::TopicRequest, metadata_request::MetadataRequestTopic, topic_name,
     },
 };
 
@@ -95,12 +91,15 @@ fn any_broker_forwards_what_the_controller_decides() {
         for version in [2, 5, 7] {
             let response = connection.call_at(version, &request).await.unwrap();
             let told: Vec<_> = response.topics.iter().map(|topic| ErrorCode::from_wire(topic.error_code)).collect();
-            assert_eq!(told, [
-                ErrorCode::TopicAlreadyExists,
-                ErrorCode::InvalidTopicException,
-                ErrorCode::InvalidReplicationFactor,
-                ErrorCode::InvalidPartitions,
-            ]);
+            assert_eq!(
+                told,
+                [
+                    ErrorCode::TopicAlreadyExists,
+                    ErrorCode::InvalidTopicException,
+                    ErrorCode::InvalidReplicationFactor,
+                    ErrorCode::InvalidPartitions,
+                ]
+            );
         }
     });
 }
@@ -139,18 +138,22 @@ fn a_broker_describes_itself_and_nobody_else() {
                 .with_resource_name(text(name))
                 .with_configuration_keys(None)
         };
-        let resources = vec![resource(4, "1"), resource(4, "2"), resource(4, "x"), resource(2, "none"), resource(99, "")];
+        let resources =
+            vec![resource(4, "1"), resource(4, "2"), resource(4, "x"), resource(2, "none"), resource(99, "")];
         let request = DescribeConfigsRequest::default().with_resources(resources);
         for version in 1..=4 {
             let response = connection.call_at(version, &request).await.unwrap();
             let told: Vec<_> = response.results.iter().map(|result| ErrorCode::from_wire(result.error_code)).collect();
-            assert_eq!(told, [
-                ErrorCode::None,
-                ErrorCode::InvalidRequest,
-                ErrorCode::InvalidRequest,
-                ErrorCode::UnknownTopicOrPartition,
-                ErrorCode::InvalidRequest,
-            ]);
+            assert_eq!(
+                told,
+                [
+                    ErrorCode::None,
+                    ErrorCode::InvalidRequest,
+                    ErrorCode::InvalidRequest,
+                    ErrorCode::UnknownTopicOrPartition,
+                    ErrorCode::InvalidRequest,
+                ]
+            );
             let lag = response.results[0].configs.iter().find(|config| config.name == text("replica.lag.time.max.ms"));
             assert_eq!(lag.unwrap().value, Some(text("2000")));
         }

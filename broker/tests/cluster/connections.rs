@@ -177,3 +177,58 @@ fn a_connection_that_asks_nothing_is_closed() {
         assert!(silent >= Duration::from_millis(1_900) && silent < Duration::from_secs(4), "{silent:?}");
     });
 }
+
+#[test]
+fn requests_larger_than_the_memory_for_all_of_them_still_get_through() {
+    run(8, || async {
+        let cluster = Cluster::start_with(1, &[("queued.max.request.bytes", "1000")]);
+        cluster.whole().await;
+        let connection = Cluster::connect(1).await;
+        create_topic(&connection, "orders", 1, 1, &[]).await;
+        connect_to_leader(&connection, "orders").await;
+        let large = "x".repeat(200_000);
+        let mut writers = Vec::new();
+        for _ in 0..6 {
+            let mut raw = Raw::connect(&Cluster::address(1)).await;
+            let request = produce_request("orders", 0, batch(&[&large]), 1);
+            writers.push(runtime::task::spawn(async move {
+                raw.ask(1, 9, &request).await;
+                let answer = decode_response::<ProduceRequest>(9, raw.next().await.unwrap()).unwrap();
+                answer.responses[0].partition_responses[0].base_offset
+            }));
+        }
+        let mut offsets = Vec::new();
+        for writer in writers {
+            offsets.push(writer.await.unwrap());
+        }
+        offsets.sort_unstable();
+        assert_eq!(offsets, [0, 1, 2, 3, 4, 5]);
+    });
+}
+
+#[test]
+fn a_client_that_does_not_read_its_answers_is_let_go() {
+    run(9, || async {
+        let cluster = Cluster::start_with(1, &[("connections.max.idle.ms", "3000")]);
+        cluster.whole().await;
+        let connection = Cluster::connect(1).await;
+        create_topic(&connection, "orders", 1, 1, &[]).await;
+        connect_to_leader(&connection, "orders").await;
+        let large = "x".repeat(900_000);
+        let answer = connection.call_at(9, &produce_request("orders", 0, batch(&[&large]), 1)).await.unwrap();
+        assert_eq!(answer.responses[0].partition_responses[0].error_code, 0);
+        let mut raw = Raw::connect(&Cluster::address(1)).await;
+        let partition = FetchPartition::default().with_partition(0).with_partition_max_bytes(1 << 20);
+        let topic = FetchTopic::default().with_topic(topic_name("orders")).with_partitions(vec![partition]);
+        let fetch = FetchRequest::default().with_min_bytes(1).with_session_epoch(-1).with_topics(vec![topic]);
+        for id in 0..4 {
+            raw.ask(id, 12, &fetch).await;
+        }
+        time::sleep(Duration::from_secs(8)).await;
+        let mut answers = 0;
+        while raw.next().await.is_some() {
+            answers += 1;
+        }
+        assert!(answers < 4, "the broker did not wait for ever to send {answers} answers");
+    });
+}

@@ -8,8 +8,7 @@ use protocol::{
     error_code::ErrorCode,
     ids::{ProducerEpoch, ProducerId, Sequence, TopicId},
     messages::{
-        FetchRequest, FetchResponse, InitProducerIdRequest, OffsetForLeaderEpochRequest,
-        StrBytes, TransactionalId,
+        FetchRequest, FetchResponse, InitProducerIdRequest, OffsetForLeaderEpochRequest, StrBytes, TransactionalId,
         fetch_request::{FetchPartition, FetchTopic, ReplicaState},
         offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic},
         produce_request::{PartitionProduceData, TopicProduceData},
@@ -22,14 +21,10 @@ use std::time::Duration;
 
 /// A fetch of one partition, by name and by id, so that it fits every version.
 fn fetch_request(topic: &str, topic_id: TopicId, offset: i64, min_bytes: i32, max_wait_ms: i32) -> FetchRequest {
-    let partition = FetchPartition::default()
-        .with_partition(0)
-        .with_fetch_offset(offset)
-        .with_partition_max_bytes(1 << 20);
-    let topic = FetchTopic::default()
-        .with_topic(topic_name(topic))
-        .with_topic_id(topic_id.0)
-        .with_partitions(vec![partition]);
+    let partition =
+        FetchPartition::default().with_partition(0).with_fetch_offset(offset).with_partition_max_bytes(1 << 20);
+    let topic =
+        FetchTopic::default().with_topic(topic_name(topic)).with_topic_id(topic_id.0).with_partitions(vec![partition]);
     FetchRequest::default()
         .with_max_wait_ms(max_wait_ms)
         .with_min_bytes(min_bytes)
@@ -288,7 +283,10 @@ fn fetches_are_refused_as_kafka_refuses_them() {
             ErrorCode::from_wire(answer.responses[0].partitions[0].error_code)
         };
         let good = || fetch_request("orders", id, 0, 1, 5_000);
-        assert_eq!(error(fetch_request("none", TopicId(id.0), 0, 1, 5_000), 12).await, ErrorCode::UnknownTopicOrPartition);
+        assert_eq!(
+            error(fetch_request("none", TopicId(id.0), 0, 1, 5_000), 12).await,
+            ErrorCode::UnknownTopicOrPartition
+        );
         let unknown = TopicId(uuid::Uuid::from_u128(77));
         assert_eq!(error(fetch_request("orders", unknown, 0, 1, 5_000), 13).await, ErrorCode::UnknownTopicId);
         assert_eq!(error(fetch_request("orders", id, 9, 1, 5_000), 13).await, ErrorCode::OffsetOutOfRange);

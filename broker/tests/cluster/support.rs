@@ -38,8 +38,7 @@ const CONTROLLER_PORT: u16 = 9093;
 /// A machine with a controller and a broker on it.
 struct Machine {
     node: NodeId,
-    metadata: disk::Disk,
-    log: disk::Disk,
+    disk: disk::Disk,
     stop: Option<ShutdownTrigger>,
 }
 
@@ -89,10 +88,10 @@ impl Cluster {
         for (name, value) in [("replica.lag.time.max.ms", "2000")].iter().chain(settings) {
             properties = properties.with(name, value).unwrap();
         }
+        // A node's metadata log and its partitions lie in one directory, as they do by default.
         let machine = |id: i32| Machine {
             node: simulation::add_node(&format!("node-{id}"), [10, 0, 0, id as u8].into()),
-            metadata: disk::Disk::new(2 * id as u64),
-            log: disk::Disk::new(2 * id as u64 + 1),
+            disk: disk::Disk::new(id as u64),
             stop: None,
         };
         let machines = (1..=nodes).map(|id| (id, machine(id))).collect();
@@ -107,7 +106,7 @@ impl Cluster {
         let machine = self.machines.get_mut(&id).unwrap();
         let (trigger, stop) = sync::shutdown();
         machine.stop = Some(trigger);
-        let (metadata, log) = (Disk::simulated(machine.metadata.clone()), Disk::simulated(machine.log.clone()));
+        let (metadata, log) = (Disk::simulated(machine.disk.clone()), Disk::simulated(machine.disk.clone()));
         simulation::start(machine.node, async move {
             let controller = Controller::start(controller, metadata).await.unwrap();
             let broker = Broker::start(broker, vec![log]).await.unwrap();
@@ -130,8 +129,7 @@ impl Cluster {
         let machine = self.machines.get_mut(&id).unwrap();
         machine.stop = None;
         simulation::crash(machine.node, Crash::Power);
-        machine.metadata.power_loss();
-        machine.log.power_loss();
+        machine.disk.power_loss();
     }
 
     /// Where clients find a node.
@@ -247,10 +245,8 @@ pub async fn connect_to_leader(connection: &Connection, topic: &str) -> Connecti
 
 /// Looks up an offset of partition 0: the error, and the offset.
 pub async fn list_offset(connection: &Connection, topic: &str, timestamp: i64, version: i16) -> (i16, i64) {
-    let partition = ListOffsetsPartition::default()
-        .with_partition_index(0)
-        .with_timestamp(timestamp)
-        .with_current_leader_epoch(-1);
+    let partition =
+        ListOffsetsPartition::default().with_partition_index(0).with_timestamp(timestamp).with_current_leader_epoch(-1);
     let topic = ListOffsetsTopic::default().with_name(topic_name(topic)).with_partitions(vec![partition]);
     let request = ListOffsetsRequest::default().with_replica_id((-1).into()).with_topics(vec![topic]);
     let response = connection.call_at(version, &request).await.unwrap();

@@ -16,8 +16,7 @@ fn asked(names: &[&'static str], limit: i32) -> DescribeTopicPartitionsRequest {
 }
 
 fn from(mut request: DescribeTopicPartitionsRequest, topic: &str, partition: i32) -> DescribeTopicPartitionsRequest {
-    request.cursor =
-        Some(AskedCursor::default().with_topic_name(topic_name(topic)).with_partition_index(partition));
+    request.cursor = Some(AskedCursor::default().with_topic_name(topic_name(topic)).with_partition_index(partition));
     request
 }
 
@@ -94,11 +93,7 @@ fn a_cursor_past_the_last_partition_of_its_topic_goes_on_with_the_next_topic() {
 #[test]
 fn names_that_do_not_exist_are_said_so_without_costing_a_partition() {
     let request = asked(&["b", "gone", "no/name"], 2);
-    assert_eq!(
-        page(&cluster(), &request, LIMIT),
-        "b[0, 1] -> gone-0",
-        "the page is full, and the rest follows"
-    );
+    assert_eq!(page(&cluster(), &request, LIMIT), "b[0, 1] -> gone-0", "the page is full, and the rest follows");
     assert_eq!(
         page(&cluster(), &from(request, "gone", 0), LIMIT),
         "gone UNKNOWN_TOPIC_OR_PARTITION no/name INVALID_TOPIC_EXCEPTION"
@@ -107,10 +102,7 @@ fn names_that_do_not_exist_are_said_so_without_costing_a_partition() {
 
 #[test]
 fn a_negative_cursor_is_refused() {
-    assert_eq!(
-        page(&cluster(), &from(asked(&["a"], LIMIT), "a", -1), LIMIT),
-        "a INVALID_REQUEST"
-    );
+    assert_eq!(page(&cluster(), &from(asked(&["a"], LIMIT), "a", -1), LIMIT), "a INVALID_REQUEST");
 }
 
 #[test]

@@ -3,7 +3,9 @@
 //! The rules are `KafkaApis.handleTopicMetadataRequest` and `KRaftMetadataCache.getTopicMetadata`. Driven by `metadata`,
 //! which creates the topics that are missing and may be created.
 
-use crate::handlers::view::{CLUSTER_OPERATIONS, OPERATIONS_UNKNOWN, TOPIC_OPERATIONS, View, is_internal, text, wire_ids};
+use crate::handlers::view::{
+    CLUSTER_OPERATIONS, OPERATIONS_UNKNOWN, TOPIC_OPERATIONS, View, is_internal, text, wire_ids,
+};
 use metadata::image::{PartitionImage, TopicImage};
 use protocol::{
     error_code::ErrorCode,
@@ -34,13 +36,17 @@ pub(super) fn shape(view: View<'_>, cluster_id: &str, request: &MetadataRequest,
     let mut response = MetadataResponse::default()
         .with_cluster_id(Some(text(cluster_id)))
         .with_controller_id(view.controller_id().into())
-        .with_brokers(view.alive().map(|(id, broker, endpoint)| {
-            MetadataResponseBroker::default()
-                .with_node_id(id.into())
-                .with_host(text(&endpoint.host))
-                .with_port(i32::from(endpoint.port))
-                .with_rack(broker.rack.as_deref().map(text))
-        }).collect());
+        .with_brokers(
+            view.alive()
+                .map(|(id, broker, endpoint)| {
+                    MetadataResponseBroker::default()
+                        .with_node_id(id.into())
+                        .with_host(text(&endpoint.host))
+                        .with_port(i32::from(endpoint.port))
+                        .with_rack(broker.rack.as_deref().map(text))
+                })
+                .collect(),
+        );
     if (8..=10).contains(&version) && request.include_cluster_authorized_operations {
         response.cluster_authorized_operations = CLUSTER_OPERATIONS;
     }

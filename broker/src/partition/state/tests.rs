@@ -623,7 +623,8 @@ impl World {
         match step {
             Step::Decide(arrives) if !self.sent.is_empty() => {
                 let proposal = self.sent.remove(0);
-                let answer = if *arrives { self.decide(&proposal) } else { IsrAnswer::Refused(ErrorCode::NetworkException) };
+                let answer =
+                    if *arrives { self.decide(&proposal) } else { IsrAnswer::Refused(ErrorCode::NetworkException) };
                 self.answers.push((proposal, answer));
             }
             Step::Answer(arrives) if !self.answers.is_empty() => {
@@ -698,7 +699,10 @@ impl World {
         self.highest = high_watermark;
         for (id, log_end) in FOLLOWERS.iter().zip(self.log_ends) {
             // Whoever the controller would elect has all that is committed.
-            prop_assert!(!self.isr.contains(id) || Offset(log_end) >= high_watermark, "{id} has {log_end} of {high_watermark}");
+            prop_assert!(
+                !self.isr.contains(id) || Offset(log_end) >= high_watermark,
+                "{id} has {log_end} of {high_watermark}"
+            );
         }
         Ok(())
     }

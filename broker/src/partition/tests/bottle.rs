@@ -177,7 +177,9 @@ impl Bottle {
         for (offset, value) in &self.acknowledged {
             let has = contents.get(offset).map(|(_, value)| *value);
             if has != Some(*value) {
-                return Err(format!("{value} was acknowledged at {offset}, and broker {leader} can be elected with {has:?}"));
+                return Err(format!(
+                    "{value} was acknowledged at {offset}, and broker {leader} can be elected with {has:?}"
+                ));
             }
         }
         Ok(())
@@ -282,7 +284,9 @@ impl Bottle {
             high_watermark: Some(asked.high_watermark),
         });
         let limits = FetchLimits { bytes_max: rand::range(0..400) as usize, at_least_one: true };
-        let Ok(fetched) = self.machines[&leader].partition.fetch(&position, &reader, limits, Arrival::First) else { return };
+        let Ok(fetched) = self.machines[&leader].partition.fetch(&position, &reader, limits, Arrival::First) else {
+            return;
+        };
         let records = fetched.records.as_ref().map(|found| found.slice.read().unwrap()).unwrap_or_default();
         let life = machine.life;
         self.underway.push(Underway { follower: id, life, asked, fetched, records });
@@ -454,7 +458,9 @@ impl Bottle {
         }
         let leader = self.machines[&self.state().leader.unwrap()].contents();
         for (id, machine) in &self.machines {
-            if let Some((offset, batch)) = machine.contents().iter().find(|(offset, batch)| leader.get(offset) != Some(batch)) {
+            if let Some((offset, batch)) =
+                machine.contents().iter().find(|(offset, batch)| leader.get(offset) != Some(batch))
+            {
                 return Err(format!("broker {id} has {batch:?} at {offset}, its leader has {:?}", leader.get(offset)));
             }
         }

@@ -73,20 +73,20 @@ fn no_list_means_all_topics_and_so_does_an_empty_one_in_version_0_only() {
 fn a_fenced_replica_is_offline_and_version_0_leaves_it_out() {
     let cluster = Cluster::of(3).topic(1, "orders", 1).fenced(3);
     let request = asked(&["orders"]);
-    assert_eq!(show(&shaped(&cluster, &request, 5)), [
-        "orders NONE [1 NONE replicas 1,2,3 isr 1,2,3 offline 3]"
-    ]);
-    assert_eq!(show(&shaped(&cluster, &request, 0)), [
-        "orders NONE [1 REPLICA_NOT_AVAILABLE replicas 1,2 isr 1,2 offline 3]"
-    ]);
+    assert_eq!(show(&shaped(&cluster, &request, 5)), ["orders NONE [1 NONE replicas 1,2,3 isr 1,2,3 offline 3]"]);
+    assert_eq!(
+        show(&shaped(&cluster, &request, 0)),
+        ["orders NONE [1 REPLICA_NOT_AVAILABLE replicas 1,2 isr 1,2 offline 3]"]
+    );
 }
 
 #[test]
 fn a_leader_that_cannot_be_reached_is_not_named() {
     let cluster = Cluster::of(2).topic(1, "orders", 1).fenced(1);
-    assert_eq!(show(&shaped(&cluster, &asked(&["orders"]), 9)), [
-        "orders NONE [-1 LEADER_NOT_AVAILABLE replicas 1,2 isr 1,2 offline 1]"
-    ]);
+    assert_eq!(
+        show(&shaped(&cluster, &asked(&["orders"]), 9)),
+        ["orders NONE [-1 LEADER_NOT_AVAILABLE replicas 1,2 isr 1,2 offline 1]"]
+    );
 }
 
 #[test]
@@ -104,10 +104,9 @@ fn topics_are_found_by_id_from_version_12_on() {
 fn a_name_that_is_none_is_not_created() {
     let cluster = Cluster::of(1);
     let shaped = shaped(&cluster, &asked(&["a/b", "", "fine"]), 9);
-    assert_eq!(show(&shaped), [
-        "a/b INVALID_TOPIC_EXCEPTION",
-        " INVALID_TOPIC_EXCEPTION",
-        "fine UNKNOWN_TOPIC_OR_PARTITION"
-    ]);
+    assert_eq!(
+        show(&shaped),
+        ["a/b INVALID_TOPIC_EXCEPTION", " INVALID_TOPIC_EXCEPTION", "fine UNKNOWN_TOPIC_OR_PARTITION"]
+    );
     assert_eq!(shaped.missing, ["fine"]);
 }
