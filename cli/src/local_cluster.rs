@@ -173,6 +173,7 @@ impl LocalCluster {
     pub async fn wait_ready(&self, id: i32) -> Result<(), Failure> {
         let address = format!("127.0.0.1:{}", self.node(id)?.kafka_port);
         let deadline = time::now() + Duration::from_secs(START_SECONDS_MAX);
+        let mut seen_at = time::now();
         loop {
             if client::Connection::connect(&address, options()).await.is_ok() {
                 return Ok(());
@@ -181,7 +182,10 @@ impl LocalCluster {
             if time::now() > deadline {
                 return Err(Failure::new(format!("node {id} does not serve after {START_SECONDS_MAX} s: see {}", log.display())));
             }
-            if self.pid(id).is_none() {
+            // A process that is being replaced by the program it starts has no command line for a moment.
+            if self.pid(id).is_some() {
+                seen_at = time::now();
+            } else if seen_at.elapsed() > Duration::from_secs(1) {
                 return Err(Failure::new(format!("node {id} has ended: see {}", log.display())));
             }
             time::sleep(Duration::from_millis(20)).await;
