@@ -285,43 +285,9 @@ impl Ledger {
                 replica.synced = replica.synced.min(*log_end_offset);
                 replica.high_watermark = Offset::ZERO;
             }
-            LogEvent::Recovered {
-                base_offset,
-                last_offset,
-                leader_epoch,
-                crc,
-                producer_id,
-                producer_epoch,
-                base_sequence,
-                ..
-            } => replica.recovered.push(Batch {
-                base_offset: *base_offset,
-                last_offset: *last_offset,
-                leader_epoch: *leader_epoch,
-                crc: *crc,
-                producer_id: *producer_id,
-                producer_epoch: *producer_epoch,
-                base_sequence: *base_sequence,
-            }),
-            LogEvent::Appended {
-                base_offset,
-                last_offset,
-                leader_epoch,
-                crc,
-                producer_id,
-                producer_epoch,
-                base_sequence,
-                ..
-            } => {
-                replica.log.push(Batch {
-                    base_offset: *base_offset,
-                    last_offset: *last_offset,
-                    leader_epoch: *leader_epoch,
-                    crc: *crc,
-                    producer_id: *producer_id,
-                    producer_epoch: *producer_epoch,
-                    base_sequence: *base_sequence,
-                });
+            LogEvent::Recovered { .. } => replica.recovered.extend(batch_of(event)),
+            LogEvent::Appended { last_offset, .. } => {
+                batch_of(event).into_iter().for_each(|batch| replica.log.push(batch));
                 replica.log_end_offset = last_offset.plus(1);
             }
             LogEvent::Truncated { to, from, .. } => {
@@ -472,4 +438,40 @@ impl Replica {
         self.agreed = self.agreed.min(to);
         self.high_watermark = self.high_watermark.min(to);
     }
+}
+
+/// The batch that an event tells of.
+fn batch_of(event: &LogEvent) -> Option<Batch> {
+    let (LogEvent::Appended {
+        base_offset,
+        last_offset,
+        leader_epoch,
+        crc,
+        producer_id,
+        producer_epoch,
+        base_sequence,
+        ..
+    }
+    | LogEvent::Recovered {
+        base_offset,
+        last_offset,
+        leader_epoch,
+        crc,
+        producer_id,
+        producer_epoch,
+        base_sequence,
+        ..
+    }) = event
+    else {
+        return None;
+    };
+    Some(Batch {
+        base_offset: *base_offset,
+        last_offset: *last_offset,
+        leader_epoch: *leader_epoch,
+        crc: *crc,
+        producer_id: *producer_id,
+        producer_epoch: *producer_epoch,
+        base_sequence: *base_sequence,
+    })
 }

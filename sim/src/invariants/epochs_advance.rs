@@ -89,11 +89,7 @@ impl Invariant for EpochsAdvance {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::stories::{Story, orders},
-        *,
-    };
-    use protocol::ids::PartitionIndex;
+    use super::{super::stories::Story, *};
 
     #[test]
     fn a_leader_epoch_that_goes_back_is_found() {
@@ -105,20 +101,5 @@ mod tests {
     #[test]
     fn two_leaders_of_one_epoch_are_found() {
         assert!(Story::new(EpochsAdvance::default()).lead(1, 3, 0).lead(2, 3, 0).verdict.is_err());
-    }
-
-    #[test]
-    fn a_change_of_a_partition_that_does_not_exist_is_found() {
-        let change = |partition| Record::PartitionChange {
-            topic_id: orders().topic_id,
-            partition: PartitionIndex(partition),
-            isr: None,
-            elr: None,
-            last_known_elr: None,
-            leader: Some(Some(BrokerId(2))),
-            leader_recovery_state: None,
-        };
-        assert!(Story::new(EpochsAdvance::default()).cluster().record(change(0)).verdict.is_ok());
-        assert!(Story::new(EpochsAdvance::default()).cluster().record(change(9)).verdict.is_err());
     }
 }

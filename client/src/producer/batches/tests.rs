@@ -315,7 +315,7 @@ fn without_idempotence_a_refused_batch_holds_nobody_up() {
 enum Happening {
     Send,
     Plan,
-    /// The oldest request reaches the leader, and its answer stays away for now.
+    /// The oldest request reaches the leader, and its answer stays away.
     Append(usize),
     /// The oldest request reaches the leader, if it has not yet, and is answered.
     Answer(usize),
