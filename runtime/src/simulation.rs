@@ -24,7 +24,7 @@ mod trace;
 mod world;
 
 pub use crate::observe::{Envelope, Event, NodeId};
-pub use chance::{between, buggify, chance, count_fault, draw, prf, with_mutant};
+pub use chance::{between, buggify, chance, count_fault, draw, end_buggify, prf, with_mutant};
 pub(crate) use chance::{count_diverged, count_reached, mutant_is, program_draw};
 pub use clock::{Timer, now_ns, set_clock, sleep_until_ns};
 pub(crate) use clock::{local_now, local_wall};

@@ -262,6 +262,7 @@ impl Play {
         for id in self.world.down() {
             self.world.start(id);
         }
+        simulation::end_buggify();
         observe::emit(|| WorldEvent::Healed);
     }
 

@@ -79,7 +79,7 @@ pub fn scenario(seed: u64) -> Scenario {
         seeds: vec![seed],
         pins: Vec::new(),
         lasts: Span::millis(LASTS_MS),
-        cluster: cluster(&draws),
+        cluster: cluster(&draws, workloads.iter().filter(|workload| workload.kind == WorkloadKind::Produce)),
         topics: vec![Topic {
             name: "orders".into(),
             partitions,
@@ -93,14 +93,21 @@ pub fn scenario(seed: u64) -> Scenario {
     }
 }
 
-fn cluster(draws: &Draws) -> Cluster {
+/// What a record of a workload takes in a log when it is alone in its batch.
+const RECORD_BYTES: u64 = 90;
+
+fn cluster<'a>(draws: &Draws, producing: impl Iterator<Item = &'a Workload>) -> Cluster {
+    let longest = draws.log_between("delay", 0, 200, 20_000);
+    // A follower that may fetch less than is written while a fetch is on its way never catches up: four times as much.
+    let records_per_s: u64 = producing.map(|workload| workload.clients as u64 * u64::from(workload.rate_per_s)).sum();
+    let round_trip_us = 2 * longest + 5_000;
+    let fetch_least = (4 * records_per_s * RECORD_BYTES * round_trip_us / 1_000_000).max(512);
     let mut properties = BTreeMap::new();
     let mut set = |name: &str, value: u64| properties.insert(name.to_string(), value.to_string());
     set("log.segment.bytes", draws.log_between("segment", 0, 2_048, 65_536));
     set("replica.lag.time.max.ms", draws.between("lag", 0, 1_000, 5_000));
-    set("replica.fetch.max.bytes", draws.log_between("fetch", 0, 512, 65_536));
+    set("replica.fetch.max.bytes", draws.log_between("fetch", 0, fetch_least, 65_536));
     set("broker.session.timeout.ms", draws.between("session", 0, 2_000, 4_000));
-    let longest = draws.log_between("delay", 0, 200, 20_000);
     Cluster { delay_us: (longest / 10, longest), properties, ..Cluster::default() }
 }
 

@@ -66,7 +66,7 @@ pub(crate) fn program_draw(here: Here) -> u64 {
 /// Never; outside a simulation, and in a run that does not enable it, the answer is no.
 pub fn buggify(name: &'static str) -> bool {
     const SITE: u64 = name_hash("buggify.site");
-    let enabled = try_world(|world| (world.buggify, world.seed)).filter(|(enabled, _)| *enabled);
+    let enabled = try_world(|world| (world.buggify.get(), world.seed)).filter(|(enabled, _)| *enabled);
     let (Some(here), Some((_, seed))) = (super::here(), enabled) else { return false };
     let active = prf(seed, &[SITE, name_hash(name)]).is_multiple_of(4);
     let who = u64::from(here.node.0) << 32 | u64::from(here.life);
@@ -75,6 +75,14 @@ pub fn buggify(name: &'static str) -> bool {
         count_reached(name);
     }
     taken
+}
+
+/// No `buggify!` site fires from now on: what is to be judged is how the cluster does when nothing is in its way.
+///
+/// # Panics
+/// Outside a simulation.
+pub fn end_buggify() {
+    world(|world| world.buggify.set(false));
 }
 
 /// Switches a mutant on for this thread's run, or all off.

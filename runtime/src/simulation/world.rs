@@ -76,7 +76,7 @@ pub(super) struct World {
     pub(super) subscribers: RefCell<Vec<Subscriber>>,
     pub(super) observe_network: bool,
     pub(super) counts: RefCell<Counts>,
-    pub(super) buggify: bool,
+    pub(super) buggify: Cell<bool>,
     /// The run is over: what is still dropped must leave no trace.
     pub(super) ended: Cell<bool>,
     pub(super) pulse: Arc<Pulse>,
@@ -109,7 +109,7 @@ impl World {
             subscribers: RefCell::default(),
             observe_network: options.observe_network,
             counts: RefCell::default(),
-            buggify: options.buggify,
+            buggify: Cell::new(options.buggify),
             ended: Cell::new(false),
             pulse,
         }
