@@ -108,13 +108,15 @@ pub struct Replica {
     pub isr: BTreeSet<BrokerId>,
     /// The maximal in-sync replicas by its last high watermark event.
     pub maximal_isr: BTreeSet<BrokerId>,
+    /// While it leads: the broker epochs under which its followers last fetched from it.
+    pub fetched_under: BTreeMap<BrokerId, BrokerEpoch>,
     /// A truncation that may not be on the device: to where, and from where.
     pub cut_from: Option<(Offset, Offset)>,
     /// What a recovery under way has gone through.
     recovered: Vec<Batch>,
     /// Its log equals what is committed up to here.
     agreed: Offset,
-    /// It ended without a clean stop, and has not caught up since under a registration of its new life.
+    /// It ended without a clean stop, and the controllers have not taken its new life into the in-sync replicas since.
     pub unclean: bool,
     /// And it lost bytes that were not on the device.
     pub damaged: bool,
@@ -220,6 +222,14 @@ impl Ledger {
         self.nodes.get(&broker).is_some_and(|node| node.running && node.broker_epoch.is_some() && node.broker_epoch == held)
     }
 
+    /// Whether the leader last heard of the follower from another life of it than the one that runs: what it counts on may
+    /// be lost, and the controllers do not count on it.
+    pub fn is_another_life(&self, leader: BrokerId, partition: TopicPartition, follower: BrokerId) -> bool {
+        let heard = self.replica(leader, partition).and_then(|replica| replica.fetched_under.get(&follower));
+        let runs = self.nodes.get(&follower).and_then(|node| node.broker_epoch);
+        heard.is_some_and(|heard| Some(*heard) != runs)
+    }
+
     /// The image whose next offset is this, while it is remembered.
     pub fn image_at(&self, next: MetadataOffset) -> Option<&Image> {
         self.images.get(&next)
@@ -316,7 +326,9 @@ impl Ledger {
             ReplicaEvent::MetadataApplied { offset, record } => self.record(*offset, record),
             ReplicaEvent::BecameLeader { partition, leader_epoch, isr, high_watermark, .. } => {
                 let replica = self.replica_mut(broker, *partition);
-                replica.leading = Some(*leader_epoch);
+                if replica.leading.replace(*leader_epoch) != Some(*leader_epoch) {
+                    replica.fetched_under.clear();
+                }
                 replica.isr.clone_from(isr);
                 replica.maximal_isr.clone_from(isr);
                 replica.high_watermark = *high_watermark;
@@ -338,14 +350,8 @@ impl Ledger {
                     self.commit(broker, *partition, *high_watermark);
                 }
             }
-            ReplicaEvent::FollowerFetched { partition, follower, broker_epoch, fetch_offset, .. } => {
-                let leader = self.replica_mut(broker, *partition);
-                let caught_up = *fetch_offset >= leader.high_watermark;
-                let current = self.nodes.get(follower).is_some_and(|node| node.broker_epoch == Some(*broker_epoch));
-                if caught_up && current {
-                    let follower = self.replica_mut(*follower, *partition);
-                    (follower.unclean, follower.damaged) = (false, false);
-                }
+            ReplicaEvent::FollowerFetched { partition, follower, broker_epoch, .. } => {
+                self.replica_mut(broker, *partition).fetched_under.insert(*follower, *broker_epoch);
             }
             ReplicaEvent::IsrProposed { partition, isr, proposed, .. } => {
                 let replica = self.replica_mut(broker, *partition);
@@ -418,16 +424,28 @@ impl Ledger {
         delta::apply(&mut self.image, offset, record);
         if let Record::Partition { topic_id, partition, .. } | Record::PartitionChange { topic_id, partition, .. } = record {
             let of = TopicPartition { topic_id: *topic_id, partition: *partition };
-            if let Some(leader) = self.image.partition(of).and_then(|state| state.leader) {
-                let last = self.last_leader.insert(of, leader);
-                self.leader_changes += u64::from(last.is_some_and(|last| last != leader));
-            }
+            self.partition_changed(of);
         }
         self.images.insert(self.image.offset(), self.image.clone());
         if self.images.len() > IMAGES_KEPT {
             self.images.pop_first();
         }
         self.new_record = Some((offset, record.clone(), before));
+    }
+}
+
+impl Ledger {
+    fn partition_changed(&mut self, of: TopicPartition) {
+        let Some(state) = self.image.partition(of) else { return };
+        let (leader, isr) = (state.leader, state.isr.clone());
+        if let Some(leader) = leader {
+            let last = self.last_leader.insert(of, leader);
+            self.leader_changes += u64::from(last.is_some_and(|last| last != leader));
+        }
+        for member in isr.into_iter().filter(|member| self.is_current(*member)).collect::<Vec<_>>() {
+            let replica = self.replica_mut(member, of);
+            (replica.unclean, replica.damaged) = (false, false);
+        }
     }
 }
 

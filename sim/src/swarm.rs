@@ -56,15 +56,20 @@ fn mix(mut word: u64) -> u64 {
 pub fn scenario(seed: u64) -> Scenario {
     let draws = Draws { seed };
     let partitions = draws.between("partitions", 0, 1, 3) as i32;
-    // A leader that may be alone in sync is a world of its own.
-    let (replicas, min_insync_replicas) = if draws.chance("two-replicas", 0, 20) { (2, 1) } else { (3, 2) };
+    // Mostly what people run. A leader that may be alone in sync is a world of its own, and so is one that waits for all.
+    let (replicas, min_insync_replicas) = match draws.draw("replicas", 0) % 10 {
+        0 | 1 => (2, 1),
+        2 => (3, 1),
+        3 => (3, 3),
+        _ => (3, 2),
+    };
     let mut workloads = vec![Workload {
         kind: WorkloadKind::Produce,
         topic: "orders".into(),
         clients: draws.between("clients", 0, 1, 3) as i32,
         rate_per_s: draws.log_between("rate", 0, 5, 60) as u32,
         acks: Acks::All,
-        waits: draws.chance("waits", 0, 30),
+        waits: draws.chance("waits", 0, 50),
         idempotent: true,
     }];
     if draws.chance("consume", 0, 50) {

@@ -63,7 +63,8 @@ impl Invariant for HighWatermarkIsCovered {
                         "{partition}: high watermark moved to {high_watermark} with {isr:?} in sync, fewer than {effective_min_isr}"
                     ));
                 }
-                for member in maximal_isr.iter().filter(|member| **member != broker && ledger.is_current(**member)) {
+                let others = maximal_isr.iter().filter(|member| **member != broker && ledger.is_current(**member));
+                for member in others.filter(|member| !ledger.is_another_life(broker, *partition, **member)) {
                     let Some(replica) = ledger.replica(*member, *partition) else { continue };
                     if replica.log_end_offset < *high_watermark {
                         return Err(format!(
@@ -94,7 +95,11 @@ fn within_log(ledger: &Ledger, broker: BrokerId, partition: TopicPartition, high
 
 #[cfg(test)]
 mod tests {
-    use super::{super::stories::Story, *};
+    use super::{
+        super::stories::{Story, orders},
+        *,
+    };
+    use protocol::ids::BrokerEpoch;
     use storage::event::Origin;
 
     fn story() -> Story<HighWatermarkIsCovered> {
@@ -106,6 +111,20 @@ mod tests {
     fn a_high_watermark_beyond_a_follower_is_found() {
         assert!(story().high_watermark(1, 0, 1, &[1, 2, 3], &[1, 2, 3]).verdict.is_ok());
         assert!(story().truncate(3, 1, 0).high_watermark(1, 0, 1, &[1, 2, 3], &[1, 2, 3]).verdict.is_err());
+    }
+
+    #[test]
+    fn what_a_follower_lost_after_it_had_fetched_is_not_held_against_the_leader() {
+        let fetched = |under: i64| ReplicaEvent::FollowerFetched {
+            partition: orders(),
+            leader_epoch: LeaderEpoch(0),
+            follower: BrokerId(3),
+            broker_epoch: BrokerEpoch(under),
+            fetch_offset: Offset(1),
+        };
+        let story = |under| story().replica(1, fetched(under)).truncate(3, 1, 0);
+        assert!(story(2).high_watermark(1, 0, 1, &[1, 2, 3], &[1, 2, 3]).verdict.is_err());
+        assert!(story(1).high_watermark(1, 0, 1, &[1, 2, 3], &[1, 2, 3]).verdict.is_ok());
     }
 
     #[test]
