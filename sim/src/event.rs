@@ -138,6 +138,15 @@ impl Event for ClientEvent {
     }
 }
 
+/// Who cannot be expected to do their part while a fault lasts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Impairs {
+    /// These nodes.
+    Nodes(Vec<i32>),
+    /// What these two have to do with each other: the cluster can do without either of them.
+    Link(i32, i32),
+}
+
 /// What the world did to the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WorldEvent {
@@ -149,8 +158,8 @@ pub enum WorldEvent {
         kind: &'static str,
         /// What it does to whom, in words.
         what: String,
-        /// The nodes that cannot be expected to do their part while it lasts.
-        impairs: Vec<i32>,
+        /// Who cannot be expected to do their part while it lasts.
+        impairs: Impairs,
     },
     /// A fault ended.
     FaultEnded {

@@ -3,7 +3,7 @@
 //! A fault begins, lasts, and ends; both ends act on the [`World`] and on nothing else. Overlapping faults are the world's
 //! business: it counts cuts and remembers who is down.
 
-use crate::world::World;
+use crate::{event::Impairs, world::World};
 
 mod client_cut;
 mod isolate;
@@ -51,8 +51,8 @@ pub trait Fault {
     fn begin(&mut self, world: &mut World) -> Begun;
     /// Makes it stop.
     fn end(&mut self, world: &mut World) -> Ended;
-    /// The nodes that cannot be expected to do their part meanwhile.
-    fn impairs(&self, world: &World) -> Vec<i32>;
+    /// Who cannot be expected to do their part meanwhile.
+    fn impairs(&self, world: &World) -> Impairs;
 }
 
 /// A kind of fault.

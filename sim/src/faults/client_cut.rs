@@ -1,7 +1,7 @@
 //! Clients cannot reach one node, while all nodes reach each other.
 
 use super::{Begun, Ended, Fault, Kind};
-use crate::world::World;
+use crate::{event::Impairs, world::World};
 
 /// See the module.
 pub const KIND: Kind = Kind {
@@ -29,8 +29,8 @@ impl Fault for ClientCut {
         Ended::Yes
     }
 
-    fn impairs(&self, world: &World) -> Vec<i32> {
+    fn impairs(&self, world: &World) -> Impairs {
         // It goes on leading, and nobody can write to what it leads.
-        world.brokers()
+        Impairs::Nodes(world.brokers())
     }
 }

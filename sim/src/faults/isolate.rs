@@ -2,7 +2,7 @@
 //! it alone.
 
 use super::{Begun, Ended, Fault, Kind};
-use crate::world::World;
+use crate::{event::Impairs, world::World};
 
 /// See the module.
 pub const KIND: Kind = Kind {
@@ -10,7 +10,7 @@ pub const KIND: Kind = Kind {
     about: "one node and every second client are cut off from everybody else",
     make: |target| Box::new(Isolate { node: target.node, cuts: Vec::new() }),
     strength: None,
-    lasts_ms_max: 20_000,
+    lasts_ms_max: 25_000,
 };
 
 struct Isolate {
@@ -36,8 +36,8 @@ impl Fault for Isolate {
         Ended::Yes
     }
 
-    fn impairs(&self, world: &World) -> Vec<i32> {
+    fn impairs(&self, world: &World) -> Impairs {
         // The clients that went with it can do nothing, whatever the others do.
-        if world.clients().any(|id| id % 2 == 0) { world.brokers() } else { vec![self.node] }
+        Impairs::Nodes(if world.clients().any(|id| id % 2 == 0) { world.brokers() } else { vec![self.node] })
     }
 }

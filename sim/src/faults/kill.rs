@@ -1,7 +1,7 @@
 //! The process dies at once; the machine lives on, closes its sockets and keeps its page cache.
 
 use super::{Begun, Ended, Fault, Kind};
-use crate::world::World;
+use crate::{event::Impairs, world::World};
 
 /// See the module.
 pub const KIND: Kind = Kind {
@@ -29,7 +29,7 @@ impl Fault for Kill {
         Ended::Yes
     }
 
-    fn impairs(&self, _world: &World) -> Vec<i32> {
-        vec![self.node]
+    fn impairs(&self, _world: &World) -> Impairs {
+        Impairs::Nodes(vec![self.node])
     }
 }

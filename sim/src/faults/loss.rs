@@ -1,7 +1,7 @@
 //! Packets between two nodes get lost: retransmission delays them, and a connection that loses too many is reset.
 
 use super::{Begun, Ended, Fault, Kind, Target};
-use crate::world::World;
+use crate::{event::Impairs, world::World};
 
 /// See the module.
 pub const KIND: Kind = Kind {
@@ -32,7 +32,7 @@ impl Fault for Loss {
         Ended::Yes
     }
 
-    fn impairs(&self, world: &World) -> Vec<i32> {
-        vec![self.target.node, world.other(self.target)]
+    fn impairs(&self, world: &World) -> Impairs {
+        Impairs::Link(self.target.node, world.other(self.target))
     }
 }

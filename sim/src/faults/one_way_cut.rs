@@ -1,7 +1,7 @@
 //! What one node sends to another does not arrive; the other way is fine.
 
 use super::{Begun, Ended, Fault, Kind, Target};
-use crate::world::World;
+use crate::{event::Impairs, world::World};
 
 /// See the module.
 pub const KIND: Kind = Kind {
@@ -9,7 +9,7 @@ pub const KIND: Kind = Kind {
     about: "what one node sends to another does not arrive; the other way is fine",
     make: |target| Box::new(OneWayCut { target }),
     strength: None,
-    lasts_ms_max: 15_000,
+    lasts_ms_max: 25_000,
 };
 
 struct OneWayCut {
@@ -29,7 +29,7 @@ impl Fault for OneWayCut {
         Ended::Yes
     }
 
-    fn impairs(&self, world: &World) -> Vec<i32> {
-        vec![self.target.node, world.other(self.target)]
+    fn impairs(&self, world: &World) -> Impairs {
+        Impairs::Link(self.target.node, world.other(self.target))
     }
 }

@@ -1,7 +1,7 @@
 //! Two nodes cannot reach each other, in either direction; everybody else reaches both.
 
 use super::{Begun, Ended, Fault, Kind, Target};
-use crate::world::World;
+use crate::{event::Impairs, world::World};
 
 /// See the module.
 pub const KIND: Kind = Kind {
@@ -9,7 +9,7 @@ pub const KIND: Kind = Kind {
     about: "two nodes cannot reach each other",
     make: |target| Box::new(Partition { target }),
     strength: None,
-    lasts_ms_max: 15_000,
+    lasts_ms_max: 25_000,
 };
 
 struct Partition {
@@ -32,7 +32,7 @@ impl Fault for Partition {
         Ended::Yes
     }
 
-    fn impairs(&self, world: &World) -> Vec<i32> {
-        vec![self.target.node, world.other(self.target)]
+    fn impairs(&self, world: &World) -> Impairs {
+        Impairs::Link(self.target.node, world.other(self.target))
     }
 }

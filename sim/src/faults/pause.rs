@@ -1,7 +1,7 @@
 //! The process stands still, as in a long garbage collection or under SIGSTOP: its sockets stay open, its clock runs on.
 
 use super::{Begun, Ended, Fault, Kind};
-use crate::world::World;
+use crate::{event::Impairs, world::World};
 
 /// See the module.
 pub const KIND: Kind = Kind {
@@ -26,7 +26,7 @@ impl Fault for Pause {
         Ended::Yes
     }
 
-    fn impairs(&self, _world: &World) -> Vec<i32> {
-        vec![self.node]
+    fn impairs(&self, _world: &World) -> Impairs {
+        Impairs::Nodes(vec![self.node])
     }
 }

@@ -4,7 +4,7 @@
 //! partition (KIP-966), the fault does not begin.
 
 use super::{Begun, Ended, Fault, Kind};
-use crate::world::World;
+use crate::{event::Impairs, world::World};
 
 /// See the module.
 pub const KIND: Kind = Kind {
@@ -36,7 +36,7 @@ impl Fault for PowerLoss {
         Ended::Yes
     }
 
-    fn impairs(&self, _world: &World) -> Vec<i32> {
-        vec![self.node]
+    fn impairs(&self, _world: &World) -> Impairs {
+        Impairs::Nodes(vec![self.node])
     }
 }

@@ -1,7 +1,7 @@
 //! An operator stops the node in good order; it starts again when the fault ends.
 
 use super::{Begun, Ended, Fault, Kind};
-use crate::world::World;
+use crate::{event::Impairs, world::World};
 
 /// See the module.
 pub const KIND: Kind = Kind {
@@ -31,7 +31,7 @@ impl Fault for Restart {
         Ended::Yes
     }
 
-    fn impairs(&self, _world: &World) -> Vec<i32> {
-        vec![self.node]
+    fn impairs(&self, _world: &World) -> Impairs {
+        Impairs::Nodes(vec![self.node])
     }
 }

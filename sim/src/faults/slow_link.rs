@@ -1,7 +1,7 @@
 //! What one node sends to another takes long.
 
 use super::{Begun, Ended, Fault, Kind, Target};
-use crate::world::World;
+use crate::{event::Impairs, world::World};
 
 /// See the module.
 pub const KIND: Kind = Kind {
@@ -29,7 +29,7 @@ impl Fault for SlowLink {
         Ended::Yes
     }
 
-    fn impairs(&self, world: &World) -> Vec<i32> {
-        vec![self.target.node, world.other(self.target)]
+    fn impairs(&self, world: &World) -> Impairs {
+        Impairs::Link(self.target.node, world.other(self.target))
     }
 }

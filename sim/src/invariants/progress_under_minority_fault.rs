@@ -1,11 +1,12 @@
 //! Pure. No. 75: while no more nodes are impaired than every partition and the controller quorum can spare, producers with
 //! acks=all go on being acknowledged, with no gap above ten seconds.
 //!
-//! Impaired is a node under a fault, and one that is not back in every in-sync set that it belongs to.
+//! Impaired is a node under a fault, one that is not back in every in-sync set that it belongs to, and one end of each link
+//! that is bad: whichever, the cluster can do without.
 
 use super::Invariant;
 use crate::{
-    event::{ClientEvent, Tag, WorldEvent},
+    event::{ClientEvent, Impairs, Tag, WorldEvent},
     ledger::Ledger,
     observed::{Fact, Observed},
 };
@@ -19,7 +20,7 @@ const GAP: u64 = 10_000_000_000;
 /// See the module.
 #[derive(Default)]
 pub struct ProgressUnderMinorityFault {
-    faults: BTreeMap<u32, BTreeSet<BrokerId>>,
+    faults: BTreeMap<u32, Impairs>,
     outstanding: BTreeMap<Tag, u64>,
     /// The last instant at which progress was made or not owed.
     excused_at: u64,
@@ -29,7 +30,14 @@ pub struct ProgressUnderMinorityFault {
 
 impl ProgressUnderMinorityFault {
     fn within_budget(&self, ledger: &Ledger) -> bool {
-        let mut impaired: BTreeSet<BrokerId> = self.faults.values().flatten().copied().collect();
+        let mut impaired = BTreeSet::new();
+        let mut links = Vec::new();
+        for impairs in self.faults.values() {
+            match impairs {
+                Impairs::Nodes(nodes) => impaired.extend(nodes.iter().copied().map(BrokerId)),
+                Impairs::Link(one, other) => links.push((BrokerId(*one), BrokerId(*other))),
+            }
+        }
         let mut spare = usize::MAX;
         for (_, partition) in ledger.image.partitions() {
             impaired.extend(partition.replicas.iter().filter(|replica| !partition.isr.contains(replica)));
@@ -37,7 +45,7 @@ impl ProgressUnderMinorityFault {
         }
         // A quorum of an odd number of controllers spares the smaller half; clusters here have three or one.
         let spare = spare.min(ledger.nodes.len().saturating_sub(1) / 2);
-        impaired.len() <= spare
+        impaired.len() <= spare && can_spare(&impaired, &links, spare - impaired.len())
     }
 
     fn judge(&mut self, ledger: &Ledger, now: u64, was_within_budget: bool) -> Result<(), String> {
@@ -53,6 +61,18 @@ impl ProgressUnderMinorityFault {
         }
         Ok(())
     }
+}
+
+/// Whether all that is wrong with these links is out of the way once this many more nodes are left out.
+fn can_spare(left_out: &BTreeSet<BrokerId>, links: &[(BrokerId, BrokerId)], more: usize) -> bool {
+    let wrong = links.iter().find(|(one, other)| !left_out.contains(one) && !left_out.contains(other));
+    let Some((one, other)) = wrong else { return true };
+    more > 0
+        && [one, other].into_iter().any(|node| {
+            let mut left_out = left_out.clone();
+            left_out.insert(*node);
+            can_spare(&left_out, links, more - 1)
+        })
 }
 
 impl Invariant for ProgressUnderMinorityFault {
@@ -79,7 +99,7 @@ impl Invariant for ProgressUnderMinorityFault {
     fn check(&mut self, ledger: &mut Ledger, observed: &Observed<'_>) -> Result<(), String> {
         match observed.fact {
             Fact::World(WorldEvent::FaultBegan { id, impairs, .. }) => {
-                self.faults.insert(*id, impairs.iter().copied().map(BrokerId).collect());
+                self.faults.insert(*id, impairs.clone());
             }
             Fact::World(WorldEvent::FaultEnded { id, .. }) => {
                 self.faults.remove(id);
@@ -119,18 +139,32 @@ mod tests {
         Story::new(invariant).cluster().invoked(1)
     }
 
-    fn fault(id: u32, impairs: &[i32]) -> WorldEvent {
-        WorldEvent::FaultBegan { id, kind: "kill", what: String::new(), impairs: impairs.to_vec() }
+    fn fault(id: u32, impairs: Impairs) -> WorldEvent {
+        WorldEvent::FaultBegan { id, kind: "kill", what: String::new(), impairs }
+    }
+
+    fn nodes(ids: &[i32]) -> Impairs {
+        Impairs::Nodes(ids.to_vec())
     }
 
     #[test]
     fn a_long_silence_with_one_broker_down_is_found() {
-        assert!(story().world(fault(1, &[1])).wait(9).acknowledged(1, 0).verdict.is_ok());
-        assert!(story().world(fault(1, &[1])).wait(11).acknowledged(1, 0).verdict.is_err());
+        assert!(story().world(fault(1, nodes(&[1]))).wait(9).acknowledged(1, 0).verdict.is_ok());
+        assert!(story().world(fault(1, nodes(&[1]))).wait(11).acknowledged(1, 0).verdict.is_err());
     }
 
     #[test]
     fn a_long_silence_with_two_brokers_down_is_excused() {
-        assert!(story().world(fault(1, &[1, 2])).wait(11).acknowledged(1, 0).verdict.is_ok());
+        assert!(story().world(fault(1, nodes(&[1, 2]))).wait(11).acknowledged(1, 0).verdict.is_ok());
+    }
+
+    #[test]
+    fn one_bad_link_can_be_lived_with_and_a_triangle_of_them_cannot() {
+        let link = |story: Story<_>, id, one, other| story.world(fault(id, Impairs::Link(one, other)));
+        let one = || link(story(), 1, 1, 2);
+        assert!(one().wait(11).acknowledged(1, 0).verdict.is_err());
+        assert!(link(one(), 2, 3, 2).wait(11).acknowledged(1, 0).verdict.is_err());
+        assert!(link(link(one(), 2, 3, 2), 3, 1, 3).wait(11).acknowledged(1, 0).verdict.is_ok());
+        assert!(one().world(fault(2, nodes(&[3]))).wait(11).acknowledged(1, 0).verdict.is_ok());
     }
 }

@@ -15,7 +15,7 @@ use runtime::{observe, sync::Shutdown, task, time};
 use std::time::Duration;
 
 /// A record whose fate is not known by then is unknown.
-const DELIVERY_TIMEOUT: Duration = Duration::from_secs(12);
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 
 pub(super) async fn run(cluster: Cluster, workload: &Workload, partitions: i32, writer: u32, stopping: Shutdown) {
