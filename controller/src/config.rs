@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(config.inter_broker_listener, "PLAINTEXT");
         assert_eq!(config.listener, "CONTROLLER");
         assert_eq!(config.balance_interval, Some(Duration::from_secs(300)));
-        assert_eq!(config.quorum.election_timeout_max, Duration::from_millis(600));
+        assert_eq!(config.quorum.election_timeout_max, Duration::from_millis(500));
     }
 
     #[test]

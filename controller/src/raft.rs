@@ -59,9 +59,9 @@ pub struct QuorumOptions {
 impl Default for QuorumOptions {
     fn default() -> Self {
         Self {
-            heartbeat_interval: Duration::from_millis(100),
-            election_timeout_min: Duration::from_millis(300),
-            election_timeout_max: Duration::from_millis(600),
+            heartbeat_interval: Duration::from_millis(80),
+            election_timeout_min: Duration::from_millis(250),
+            election_timeout_max: Duration::from_millis(500),
             snapshot_entries: 5_000,
             kept_entries: 1_000,
             segment_bytes: 8 << 20,

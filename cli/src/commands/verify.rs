@@ -89,6 +89,8 @@ struct Ledger {
     unknown: u64,
     last_acknowledged: Option<Instant>,
     longest_gap: Duration,
+    /// The longest time without an acknowledgement since the last kill.
+    gap_since_kill: Duration,
     first_error: Option<String>,
 }
 
@@ -149,11 +151,11 @@ impl Verify {
             outcome.map_err(|error| Failure::new(format!("topic {name}: {error}")))?;
         }
         cluster.topic(&topic, Duration::from_secs(30)).await?;
+        let ledger = Arc::new(Lock::new(RANK, Ledger::default()));
         let killing = match (local, self.kill_every) {
-            (Some(local), Some(every)) => Some(Killing::start(local, admin, topic.clone(), every)),
+            (Some(local), Some(every)) => Some(Killing::start(local, admin, topic.clone(), every, Arc::clone(&ledger))),
             _ => None,
         };
-        let ledger = Arc::new(Lock::new(RANK, Ledger::default()));
         let (sent, seconds) = self.write(&cluster, &topic, &ledger).await;
         let kills = match killing {
             Some(killing) => killing.finish().await?,
@@ -250,6 +252,7 @@ impl Ledger {
                 let now = time::now();
                 if let Some(last) = self.last_acknowledged.replace(now) {
                     self.longest_gap = self.longest_gap.max(now - last);
+                    self.gap_since_kill = self.gap_since_kill.max(now - last);
                 }
                 self.acknowledged.insert(number, metadata.offset);
             }
@@ -274,7 +277,7 @@ struct Killing {
 }
 
 impl Killing {
-    fn start(cluster: LocalCluster, admin: Admin, topic: String, every: Duration) -> Self {
+    fn start(cluster: LocalCluster, admin: Admin, topic: String, every: Duration, ledger: Arc<Lock<Ledger>>) -> Self {
         let (stop, stopping) = runtime::sync::shutdown();
         let task = task::spawn(async move {
             let mut kills = 0;
@@ -284,14 +287,14 @@ impl Killing {
                     () = time::sleep(every / 2) => {}
                 }
                 // The leader of partition 0, and every fourth time the active controller's node.
-                let controller = if kills % 4 == 3 { cluster.active_controller().await } else { None };
-                let victim = match controller {
+                let controller = cluster.active_controller().await;
+                let victim = match controller.filter(|_| kills % 4 == 3) {
                     Some(id) => id,
                     None => leader(&admin, &topic).await.unwrap_or(cluster.nodes[kills as usize % cluster.nodes.len()].id),
                 };
                 let gone = cluster.kill(victim);
+                ledger.lock().gap_since_kill = Duration::ZERO;
                 kills += u64::from(gone);
-                eprintln!("killed node {victim}{}", if controller.is_some() { ", the active controller's" } else { "" });
                 time::sleep(every / 4).await;
                 cluster.start(victim).await?;
                 cluster.wait_ready(victim).await?;
@@ -302,6 +305,9 @@ impl Killing {
                     }
                     time::sleep(Duration::from_millis(100)).await;
                 }
+                let whose = if controller == Some(victim) { ", the active controller's" } else { "" };
+                let gap = ledger.lock().gap_since_kill.as_millis();
+                eprintln!("killed node {victim}{whose}: {gap} ms without an acknowledgement");
             }
         });
         Self { stop, task }

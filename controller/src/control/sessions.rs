@@ -58,8 +58,8 @@ enum Suspicion {
     None,
     /// A probe is on its way, after so many refusals.
     Probing { refusals: u32 },
-    /// It refused once, and is asked again at this time.
-    Refused { again_at: MonotonicMillis },
+    /// It refused so many times, and is asked again at this time.
+    Waiting { refusals: u32, again_at: MonotonicMillis },
 }
 
 /// One broker's session: of one registration.
@@ -166,15 +166,16 @@ impl Sessions {
         // A heartbeat that came meanwhile says more than the probe.
         let Suspicion::Probing { refusals } = session.suspicion else { return None };
         session.suspicion = Suspicion::None;
-        let proven = match answer {
-            ProbeAnswer::Alive { incarnation_id } => incarnation_id != session.incarnation_id,
-            ProbeAnswer::Refused if refusals == 0 => {
-                session.suspicion = Suspicion::Refused { again_at: now.plus(PROBE_AGAIN_MS) };
-                false
-            }
-            ProbeAnswer::Refused => true,
-            ProbeAnswer::Unreachable => false,
+        let (proven, refusals) = match answer {
+            ProbeAnswer::Alive { incarnation_id } if incarnation_id == session.incarnation_id => return None,
+            ProbeAnswer::Alive { .. } => (true, refusals),
+            ProbeAnswer::Refused => (refusals > 0, refusals + 1),
+            // A process that is just ending still takes connections, and breaks them off.
+            ProbeAnswer::Unreachable => (false, refusals),
         };
+        if !proven && now < session.contact.plus(self.timeout_ms) {
+            session.suspicion = Suspicion::Waiting { refusals, again_at: now.plus(PROBE_AGAIN_MS) };
+        }
         proven.then(|| session.die(broker_id, true, now))
     }
 
@@ -186,10 +187,10 @@ impl Sessions {
             let (broker_id, broker_epoch) = (*broker_id, session.broker_epoch);
             if !session.fenced && now >= session.contact.plus(self.timeout_ms) {
                 effects.push(session.die(broker_id, false, now));
-            } else if let Suspicion::Refused { again_at } = session.suspicion
+            } else if let Suspicion::Waiting { refusals, again_at } = session.suspicion
                 && now >= again_at
             {
-                session.suspicion = Suspicion::Probing { refusals: 1 };
+                session.suspicion = Suspicion::Probing { refusals };
                 effects.push(SessionEffect::Probe { broker_id, broker_epoch });
             }
         }
@@ -200,7 +201,7 @@ impl Sessions {
     pub fn next_deadline(&self) -> Option<MonotonicMillis> {
         let expiry = |session: &Session| (!session.fenced).then(|| session.contact.plus(self.timeout_ms));
         let again = |session: &Session| match session.suspicion {
-            Suspicion::Refused { again_at } => Some(again_at),
+            Suspicion::Waiting { again_at, .. } => Some(again_at),
             Suspicion::None | Suspicion::Probing { .. } => None,
         };
         self.by_broker.values().flat_map(|session| [expiry(session), again(session)]).flatten().min()

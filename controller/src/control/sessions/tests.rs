@@ -73,19 +73,47 @@ fn a_broker_that_is_dead_by_evidence_may_register_again_at_once() {
 }
 
 #[test]
-fn one_refusal_or_none_proves_nothing() {
-    let alive = ProbeAnswer::Alive { incarnation_id: IncarnationId(incarnation(1, 1)) };
-    for second in [ProbeAnswer::Unreachable, alive] {
-        let mut story = Story::with_brokers(&[], 1);
-        broke(&mut story, 1);
-        probed(&mut story, 1, ProbeAnswer::Refused);
-        story.wait(PROBE_AGAIN_MS);
-        assert_eq!(probed(&mut story, 1, second), None);
-        assert_eq!(story.wait(1_000), []);
-    }
+fn who_answers_after_a_refusal_lives() {
     let mut story = Story::with_brokers(&[], 1);
     broke(&mut story, 1);
-    assert_eq!(probed(&mut story, 1, ProbeAnswer::Unreachable), None, "a cut network is no death");
+    probed(&mut story, 1, ProbeAnswer::Refused);
+    story.wait(PROBE_AGAIN_MS);
+    let alive = ProbeAnswer::Alive { incarnation_id: IncarnationId(incarnation(1, 1)) };
+    assert_eq!(probed(&mut story, 1, alive), None);
+    assert_eq!(story.wait(1_000), []);
+}
+
+#[test]
+fn who_cannot_be_asked_is_asked_again_until_the_session_ends() {
+    let mut story = Story::with_brokers(&[], 1);
+    broke(&mut story, 1);
+    for _ in 1..TIMEOUT / PROBE_AGAIN_MS {
+        assert_eq!(probed(&mut story, 1, ProbeAnswer::Unreachable), None, "a cut network is no death");
+        assert_eq!(story.wait(PROBE_AGAIN_MS), [probe(&story, 1)]);
+    }
+    probed(&mut story, 1, ProbeAnswer::Unreachable);
+    assert_eq!(story.wait(PROBE_AGAIN_MS), [fence(&story, 1, SILENT)]);
+    assert_eq!(story.wait(PROBE_AGAIN_MS), []);
+}
+
+#[test]
+fn a_process_that_broke_off_a_probe_while_it_ended_is_still_found_dead() {
+    let mut story = Story::with_brokers(&[], 1);
+    broke(&mut story, 1);
+    assert_eq!(probed(&mut story, 1, ProbeAnswer::Unreachable), None);
+    story.wait(PROBE_AGAIN_MS);
+    assert_eq!(probed(&mut story, 1, ProbeAnswer::Refused), None);
+    story.wait(PROBE_AGAIN_MS);
+    assert_eq!(probed(&mut story, 1, ProbeAnswer::Refused), Some(fence(&story, 1, REFUSED)));
+}
+
+#[test]
+fn a_fenced_broker_that_cannot_be_asked_is_left_alone_after_a_timeout() {
+    let mut story = Story::new(&[]);
+    story.register(1, 1, None);
+    broke(&mut story, 1);
+    story.wait(TIMEOUT);
+    assert_eq!(probed(&mut story, 1, ProbeAnswer::Unreachable), None);
     assert_eq!(story.wait(1_000), []);
 }
 
