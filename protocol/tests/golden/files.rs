@@ -35,7 +35,7 @@ impl Golden {
 
 /// All of them, in the order of their names.
 pub fn all() -> Vec<Golden> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../protocol/tests/golden");
     let mut found = Vec::new();
     for folder in fs::read_dir(&root).expect("the folder of golden files") {
         let folder = folder.expect("a readable folder").path();
