@@ -6,7 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const CRATES: [&str; 9] = ["protocol", "runtime", "metadata", "storage", "client", "controller", "broker", "sim", "cli"];
+const CRATES: [&str; 9] =
+    ["protocol", "runtime", "metadata", "storage", "client", "controller", "broker", "sim", "cli"];
 
 fn main() {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("..");

@@ -44,11 +44,7 @@ const ADMIN_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// The version, and whether the simulator is in this binary.
 fn version() -> &'static str {
-    if cfg!(madsim) {
-        concat!(env!("CARGO_PKG_VERSION"), " with the simulator")
-    } else {
-        env!("CARGO_PKG_VERSION")
-    }
+    if cfg!(madsim) { concat!(env!("CARGO_PKG_VERSION"), " with the simulator") } else { env!("CARGO_PKG_VERSION") }
 }
 
 impl Arguments {
@@ -81,7 +77,14 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 #[derive(clap::Args)]
 pub struct Bootstrap {
     /// The brokers to ask first
-    #[arg(long, short = 'b', env = "GREGOR_BOOTSTRAP", default_value = "localhost:9092", value_name = "HOST:PORT,..", global = true)]
+    #[arg(
+        long,
+        short = 'b',
+        env = "GREGOR_BOOTSTRAP",
+        default_value = "localhost:9092",
+        value_name = "HOST:PORT,..",
+        global = true
+    )]
     bootstrap: String,
 }
 

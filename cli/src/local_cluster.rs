@@ -1,12 +1,12 @@
 //! Real nodes on this machine: a folder with one sub-folder a node (properties, log, process id), and the processes.
 
 use crate::{node::random_cluster_id, output::Failure};
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use protocol::messages::DescribeClusterRequest;
 use runtime::{
     disk::{Disk, Open},
     time,
 };
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde::{Deserialize, Serialize};
 use std::{
     path::{Path, PathBuf},
@@ -53,10 +53,13 @@ impl LocalCluster {
     pub fn open(folder: &Path) -> Result<Self, Failure> {
         let place = folder.display();
         if !folder.join(STATE).is_file() {
-            return Err(Failure::new(format!("there is no cluster in {place}: start one with `gregor cluster start -n 3`")));
+            return Err(Failure::new(format!(
+                "there is no cluster in {place}: start one with `gregor cluster start -n 3`"
+            )));
         }
         let bytes = Disk::real(folder)?.read(STATE)?;
-        let cluster: Self = serde_json::from_slice(&bytes).map_err(|error| Failure::new(format!("{place}/{STATE}: {error}")))?;
+        let cluster: Self =
+            serde_json::from_slice(&bytes).map_err(|error| Failure::new(format!("{place}/{STATE}: {error}")))?;
         Ok(Self { folder: std::path::absolute(folder)?, ..cluster })
     }
 
@@ -70,7 +73,9 @@ impl LocalCluster {
             let size = cluster.nodes.len();
             if size != nodes as usize {
                 let place = folder.display();
-                return Err(Failure::new(format!("{place} holds a cluster of {size} nodes: remove it, or name another with --dir")));
+                return Err(Failure::new(format!(
+                    "{place} holds a cluster of {size} nodes: remove it, or name another with --dir"
+                )));
             }
             return Ok(cluster);
         }
@@ -79,7 +84,8 @@ impl LocalCluster {
             let (kafka_port, replication_port, controller_port) = (port(id, 0)?, port(id, -1)?, port(id, 1)?);
             Ok::<_, std::num::TryFromIntError>(LocalNode { id, kafka_port, replication_port, controller_port })
         };
-        let nodes = (1..=nodes).map(node).collect::<Result<_, _>>().map_err(|_| Failure::usage("the ports end above 65535"))?;
+        let nodes =
+            (1..=nodes).map(node).collect::<Result<_, _>>().map_err(|_| Failure::usage("the ports end above 65535"))?;
         let cluster = Self { cluster_id: random_cluster_id(), nodes, folder: std::path::absolute(folder)? };
         for node in &cluster.nodes {
             let disk = Disk::real(cluster.node_folder(node.id))?;
@@ -95,7 +101,8 @@ impl LocalCluster {
 
     fn properties(&self, node: &LocalNode) -> String {
         let LocalNode { id, kafka_port, replication_port, controller_port } = node;
-        let voters: Vec<_> = self.nodes.iter().map(|node| format!("{}@127.0.0.1:{}", node.id, node.controller_port)).collect();
+        let voters: Vec<_> =
+            self.nodes.iter().map(|node| format!("{}@127.0.0.1:{}", node.id, node.controller_port)).collect();
         let replicas = self.nodes.len().min(3);
         let min_isr = if replicas > 2 { 2 } else { 1 };
         format!(
@@ -180,7 +187,10 @@ impl LocalCluster {
             }
             let log = self.node_folder(id).join("server.log");
             if time::now() > deadline {
-                return Err(Failure::new(format!("node {id} does not serve after {START_SECONDS_MAX} s: see {}", log.display())));
+                return Err(Failure::new(format!(
+                    "node {id} does not serve after {START_SECONDS_MAX} s: see {}",
+                    log.display()
+                )));
             }
             // A process that is being replaced by the program it starts has no command line for a moment.
             if self.pid(id).is_some() {
@@ -233,13 +243,15 @@ impl LocalCluster {
 
     /// The last lines of a node's log, for a failure's message.
     pub fn log_tail(&self, id: i32) -> String {
-        let read = Disk::real(self.node_folder(id)).and_then(|disk| disk.open("server.log", Open::Existing)).and_then(|file| {
-            let length = file.len()?;
-            let kept = length.min(2_000);
-            let mut tail = vec![0; kept as usize];
-            file.read_at(&mut tail, length - kept)?;
-            Ok(tail)
-        });
+        let read = Disk::real(self.node_folder(id)).and_then(|disk| disk.open("server.log", Open::Existing)).and_then(
+            |file| {
+                let length = file.len()?;
+                let kept = length.min(2_000);
+                let mut tail = vec![0; kept as usize];
+                file.read_at(&mut tail, length - kept)?;
+                Ok(tail)
+            },
+        );
         String::from_utf8_lossy(&read.unwrap_or_default()).into_owned()
     }
 }

@@ -44,9 +44,14 @@ impl Node {
     /// The key that is missing or wrong, and what to write instead.
     pub fn new(properties: Properties) -> Result<Self, Failure> {
         let get = |key: &str| properties.text(key).map(str::trim).filter(|value| !value.is_empty()).map(String::from);
-        let id = get("node.id").or_else(|| get("broker.id")).ok_or_else(|| wrong("node.id", "is missing: write node.id=1"))?;
-        let id = BrokerId(id.parse().ok().filter(|id| *id >= 0).ok_or_else(|| wrong("node.id", "is not a number from 0 on"))?);
-        let roles = get("process.roles").ok_or_else(|| wrong("process.roles", "is missing: write broker,controller"))?;
+        let id = get("node.id")
+            .or_else(|| get("broker.id"))
+            .ok_or_else(|| wrong("node.id", "is missing: write node.id=1"))?;
+        let id = BrokerId(
+            id.parse().ok().filter(|id| *id >= 0).ok_or_else(|| wrong("node.id", "is not a number from 0 on"))?,
+        );
+        let roles =
+            get("process.roles").ok_or_else(|| wrong("process.roles", "is missing: write broker,controller"))?;
         let roles: BTreeSet<&str> = roles.split(',').map(str::trim).collect();
         if let Some(role) = roles.iter().find(|role| !["broker", "controller"].contains(role)) {
             return Err(wrong("process.roles", &format!("has '{role}': a role is broker or controller")));
@@ -61,8 +66,9 @@ impl Node {
         let own_controller = listeners.iter().find(|listener| controller_names.contains(&listener.name));
         let voters = voters(get("controller.quorum.voters").as_deref(), id, own_controller)?;
         let controller_bind = if roles.contains("controller") {
-            let listener = own_controller
-                .ok_or_else(|| wrong("controller.listener.names", "names no listener: a controller needs one of 'listeners'"))?;
+            let listener = own_controller.ok_or_else(|| {
+                wrong("controller.listener.names", "names no listener: a controller needs one of 'listeners'")
+            })?;
             Some(format!("{}:{}", any_host(&listener.host), listener.port))
         } else {
             None
@@ -81,7 +87,16 @@ impl Node {
             .collect();
         let metadata_directory = get("metadata.log.dir").map_or_else(|| log_directories[0].clone(), PathBuf::from);
         let rack = get("broker.rack");
-        Ok(Self { id, metadata_directory, log_directories, broker, controller_bind, voters, rack, properties: Arc::new(properties) })
+        Ok(Self {
+            id,
+            metadata_directory,
+            log_directories,
+            broker,
+            controller_bind,
+            voters,
+            rack,
+            properties: Arc::new(properties),
+        })
     }
 
     /// Every directory of the node, each once.
@@ -116,7 +131,9 @@ impl Node {
                 }
                 if !again {
                     let place = directory.display();
-                    return Err(Failure::new(format!("{place} is formatted already: write --ignore-formatted to leave it so")));
+                    return Err(Failure::new(format!(
+                        "{place} is formatted already: write --ignore-formatted to leave it so"
+                    )));
                 }
                 continue;
             }
@@ -176,10 +193,14 @@ impl Node {
         let mut found = BTreeSet::new();
         for directory in self.directories() {
             let place = directory.display().to_string();
-            let unformatted = || Failure::new(format!("{place} is not formatted: run `gregor storage format -t ID -c FILE` first"));
+            let unformatted =
+                || Failure::new(format!("{place} is not formatted: run `gregor storage format -t ID -c FILE` first"));
             let meta = MetaProperties::read(&Disk::real(&directory)?)?.ok_or_else(unformatted)?;
             if meta.node_id != self.id {
-                return Err(Failure::new(format!("{place} belongs to node {}, and node.id is {}", meta.node_id, self.id)));
+                return Err(Failure::new(format!(
+                    "{place} belongs to node {}, and node.id is {}",
+                    meta.node_id, self.id
+                )));
             }
             found.insert(meta.cluster_id);
         }
@@ -239,7 +260,10 @@ fn plaintext_only(listeners: &[Endpoint], map: Option<&str>) -> Result<(), Failu
     for listener in listeners {
         let protocol = map.get(&listener.name).unwrap_or(&listener.name);
         if ["SSL", "SASL_PLAINTEXT", "SASL_SSL"].contains(&protocol.as_str()) {
-            return Err(wrong("listeners", &format!("has {} with {protocol}: only PLAINTEXT is served", listener.name)));
+            return Err(wrong(
+                "listeners",
+                &format!("has {} with {protocol}: only PLAINTEXT is served", listener.name),
+            ));
         }
     }
     Ok(())
@@ -285,15 +309,23 @@ fn broker_listeners(
     let named = match inter_broker {
         Some(name) => {
             let found = ours.iter().find(|listener| listener.name.eq_ignore_ascii_case(name));
-            Some(*found.ok_or_else(|| wrong("inter.broker.listener.name", &format!("is {name}, which is not in 'listeners'")))?)
+            Some(*found.ok_or_else(|| {
+                wrong("inter.broker.listener.name", &format!("is {name}, which is not in 'listeners'"))
+            })?)
         }
         None => None,
     };
-    let for_clients: Vec<&&Endpoint> = ours.iter().filter(|listener| ours.len() == 1 || Some(**listener) != named).collect();
+    let for_clients: Vec<&&Endpoint> =
+        ours.iter().filter(|listener| ours.len() == 1 || Some(**listener) != named).collect();
     let client = match for_clients[..] {
         [one] => config(one),
         [] => return Err(wrong("listeners", "has none for clients: write PLAINTEXT://:9092")),
-        _ => return Err(wrong("listeners", "has several for clients: one beside those for brokers and controllers is served")),
+        _ => {
+            return Err(wrong(
+                "listeners",
+                "has several for clients: one beside those for brokers and controllers is served",
+            ));
+        }
     };
     let inter_broker = named.map_or_else(|| client.clone(), config);
     Ok((client, inter_broker))
@@ -334,7 +366,10 @@ mod tests {
 
     #[test]
     fn a_sole_controller_votes_for_itself() {
-        assert_eq!(node(COMBINED).expect("valid").voters, BTreeMap::from([(BrokerId(1), "localhost:9093".to_string())]));
+        assert_eq!(
+            node(COMBINED).expect("valid").voters,
+            BTreeMap::from([(BrokerId(1), "localhost:9093".to_string())])
+        );
     }
 
     #[test]

@@ -93,7 +93,10 @@ mod tests {
 
     #[test]
     fn values_keep_what_belongs_to_them() {
-        assert_eq!(pairs("listeners=PLAINTEXT://:9092,CONTROLLER://:9093"), pair("listeners", "PLAINTEXT://:9092,CONTROLLER://:9093"));
+        assert_eq!(
+            pairs("listeners=PLAINTEXT://:9092,CONTROLLER://:9093"),
+            pair("listeners", "PLAINTEXT://:9092,CONTROLLER://:9093")
+        );
         assert_eq!(pairs("a=b=c "), pair("a", "b=c "));
         assert_eq!(pairs("empty="), pair("empty", ""));
     }

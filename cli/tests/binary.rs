@@ -64,7 +64,8 @@ mod simulated {
         let found = gregor(&["sim", "sweep", "--seeds", "3", "--mutant", "S01"]);
         let said = text(&found.stdout);
         assert_eq!(found.status.code(), Some(1), "{said}");
-        let token = said.split("gregor sim replay ").nth(1).and_then(|rest| rest.lines().next()).expect("a replay line");
+        let token =
+            said.split("gregor sim replay ").nth(1).and_then(|rest| rest.lines().next()).expect("a replay line");
         let replayed = Command::new(env!("CARGO_BIN_EXE_gregor"))
             .args(["sim", "replay", token])
             .current_dir("/")
@@ -81,7 +82,10 @@ mod simulated {
         let answer = gregor(&["sim", "sweep", "--seeds", "12"]);
         let said = text(&answer.stdout);
         for kind in sim::faults::all() {
-            let line = said.lines().find(|line| line.starts_with(kind.name)).unwrap_or_else(|| panic!("{}: {said}", kind.name));
+            let line = said
+                .lines()
+                .find(|line| line.starts_with(kind.name))
+                .unwrap_or_else(|| panic!("{}: {said}", kind.name));
             assert_ne!(line.split_whitespace().last(), Some("0"), "{line}");
         }
     }

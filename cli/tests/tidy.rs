@@ -47,7 +47,17 @@ const BROKER_FLOORS: &[(&str, u32)] = &[
 ];
 
 /// What a file that begins `//! Pure.` does without.
-const IMPURE: &[&str] = &["runtime::", "std::fs", "std::net::Tcp", "std::time::Instant", "SystemTime", "async fn", ".await", "HashMap", "HashSet"];
+const IMPURE: &[&str] = &[
+    "runtime::",
+    "std::fs",
+    "std::net::Tcp",
+    "std::time::Instant",
+    "SystemTime",
+    "async fn",
+    ".await",
+    "HashMap",
+    "HashSet",
+];
 
 /// Lines of a file without its tests, and of a function.
 const FILE_LINES_MAX: usize = 600;
@@ -134,9 +144,17 @@ fn reserved_crates_are_named_by_their_owners_only() {
 #[test]
 fn pure_files_know_no_world() {
     for (name, text) in sources().iter().filter(|(_, text)| text.starts_with("//! Pure.")) {
-        for (number, line) in without_tests(text).lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
+        for (number, line) in
+            without_tests(text).lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"))
+        {
             // Macros that mark a place are not the world; they are empty in what users deploy.
-            let marks = ["runtime::mutant", "runtime::sometimes", "runtime::reachable", "runtime::buggify", "runtime::observe::Digest"];
+            let marks = [
+                "runtime::mutant",
+                "runtime::sometimes",
+                "runtime::reachable",
+                "runtime::buggify",
+                "runtime::observe::Digest",
+            ];
             if marks.iter().any(|mark| line.contains(mark)) || line.contains("use runtime::observe") {
                 continue;
             }
@@ -155,7 +173,10 @@ fn the_floors_of_the_broker_hold() {
         let module = inside.split('/').next().expect("a path has a first part");
         let own = floor(module).unwrap_or_else(|| panic!("{name}: the floor table does not know '{module}'"));
         for (number, line) in without_tests(text).lines().enumerate() {
-            for named in line.match_indices("crate::").filter_map(|(at, _)| line[at + 7..].split([':', ';', ' ', ',', '(']).next()) {
+            for named in line
+                .match_indices("crate::")
+                .filter_map(|(at, _)| line[at + 7..].split([':', ';', ' ', ',', '(']).next())
+            {
                 let Some(other) = floor(named) else { continue };
                 assert!(other <= own, "{name}:{} is on floor {own} and names {named} on floor {other}", number + 1);
             }
@@ -179,7 +200,16 @@ fn no_function_is_too_long() {
         for (number, line) in without_tests(text).lines().enumerate() {
             let indent = line.len() - line.trim_start().len();
             let words = line.trim_start();
-            let begins = ["fn ", "pub fn ", "pub(crate) fn ", "pub(super) fn ", "async fn ", "pub async fn ", "pub(crate) async fn ", "const fn "];
+            let begins = [
+                "fn ",
+                "pub fn ",
+                "pub(crate) fn ",
+                "pub(super) fn ",
+                "async fn ",
+                "pub async fn ",
+                "pub(crate) async fn ",
+                "const fn ",
+            ];
             if open.is_none() && begins.iter().any(|begin| words.starts_with(begin)) && !words.ends_with(';') {
                 let title = words.split('(').next().unwrap_or(words).rsplit(' ').next().unwrap_or(words).to_string();
                 open = Some((number, indent, title));
@@ -189,7 +219,10 @@ fn no_function_is_too_long() {
                 && indent == *own
             {
                 let (length, place) = (number - since + 1, format!("{name}:{title}"));
-                let cap = LONGER_FUNCTIONS.iter().find(|(known, _)| *known == place).map_or(FUNCTION_LINES_MAX, |(_, cap)| *cap);
+                let cap = LONGER_FUNCTIONS
+                    .iter()
+                    .find(|(known, _)| *known == place)
+                    .map_or(FUNCTION_LINES_MAX, |(_, cap)| *cap);
                 assert!(length <= cap, "{place} has {length} lines, {cap} are allowed");
                 open = None;
             }

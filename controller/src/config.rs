@@ -51,7 +51,8 @@ impl ControllerConfig {
     ) -> Self {
         let millis = |name: &str| Duration::from_millis(properties.unsigned(name));
         let text = |name: &str| properties.text(name).map(str::to_owned);
-        let inter_broker_listener = text("inter.broker.listener.name").or_else(|| text("security.inter.broker.protocol"));
+        let inter_broker_listener =
+            text("inter.broker.listener.name").or_else(|| text("security.inter.broker.protocol"));
         let balance = properties.boolean("auto.leader.rebalance.enable");
         let balance_interval =
             balance.then(|| Duration::from_secs(properties.unsigned("leader.imbalance.check.interval.seconds")));

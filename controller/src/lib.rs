@@ -9,9 +9,9 @@
 //!                                                          <- the answers
 //! ```
 
+mod config;
 pub mod control;
 pub mod event;
-mod config;
 mod raft;
 mod server;
 
@@ -23,7 +23,7 @@ use metadata::image::Image;
 use protocol::{ids::BrokerId, internal::BrokerProbeRequest};
 use raft::{Quorum, Raft};
 use runtime::{
-    disk::{Disk, DirectoryLock},
+    disk::{DirectoryLock, Disk},
     net::Listener,
     sync::{Shutdown, ShutdownTrigger, shutdown},
     task::{self, JoinHandle},

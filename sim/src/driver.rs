@@ -33,7 +33,8 @@ pub fn scenario(source: &str, seed: u64) -> Result<Scenario, String> {
         let path = PathBuf::from(source);
         let (folder, name) = (path.parent().unwrap_or(&path), path.file_name().unwrap_or_default().to_string_lossy());
         let folder = if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_path_buf() };
-        let bytes = Disk::real(folder).and_then(|disk| disk.read(&name)).map_err(|error| format!("{source}: {error}"))?;
+        let bytes =
+            Disk::real(folder).and_then(|disk| disk.read(&name)).map_err(|error| format!("{source}: {error}"))?;
         let text = String::from_utf8(bytes).map_err(|_| format!("{source} is not UTF-8"))?;
         return Scenario::parse(&text).map_err(|error| format!("{source}: {error}"));
     }
@@ -101,8 +102,10 @@ struct Running {
 pub async fn execute(plan: Plan, mut told: impl FnMut(&Progress, &Done)) -> std::io::Result<Vec<Done>> {
     let scratch = std::env::temp_dir().join(format!("gregor-sim-{}", std::process::id()));
     let disk = Disk::real(&scratch)?;
-    let mut waiting: VecDeque<(usize, bool)> =
-        (0..plan.jobs.len()).flat_map(|job| [Some((job, false)), plan.twice.then_some((job, true))]).flatten().collect();
+    let mut waiting: VecDeque<(usize, bool)> = (0..plan.jobs.len())
+        .flat_map(|job| [Some((job, false)), plan.twice.then_some((job, true))])
+        .flatten()
+        .collect();
     let mut running: Vec<Running> = Vec::new();
     let mut half: BTreeMap<usize, (bool, Outcome)> = BTreeMap::new();
     let (mut all, mut progress) = (Vec::new(), Progress { of: plan.jobs.len(), ..Progress::default() });

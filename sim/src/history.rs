@@ -37,6 +37,9 @@ impl History {
 impl fmt::Display for History {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { sent, acknowledged, refused, unknown, polled, drained } = self;
-        write!(f, "sent {sent}  acknowledged {acknowledged}  refused {refused}  unknown {unknown}  polled {polled}  drained {drained}")
+        write!(
+            f,
+            "sent {sent}  acknowledged {acknowledged}  refused {refused}  unknown {unknown}  polled {polled}  drained {drained}"
+        )
     }
 }

@@ -5,8 +5,8 @@
 use crate::{ledger::Ledger, observed::Observed};
 use std::fmt;
 
-mod acknowledged_is_replicated;
 mod acked_is_kept;
+mod acknowledged_is_replicated;
 mod epochs_advance;
 mod fenced_leads_nothing;
 mod high_watermark_is_covered;

@@ -3,8 +3,8 @@
 //!
 //! One ledger serves all invariants, so that each event is accounted for once.
 
-use crate::observed::{Fact, Observed};
 use crate::event::WorldEvent;
+use crate::observed::{Fact, Observed};
 use broker::event::ReplicaEvent;
 use controller::event::ControllerEvent;
 use metadata::{delta, image::Image, record::Record};
@@ -162,7 +162,9 @@ impl fmt::Display for Disagreement {
                 "batch {:08x} of leader epoch {} at offset {} instead of {crc:08x} of leader epoch {leader_epoch}",
                 held.crc, held.leader_epoch, self.at
             ),
-            None => write!(f, "nothing at offset {} instead of batch {crc:08x} of leader epoch {leader_epoch}", self.at),
+            None => {
+                write!(f, "nothing at offset {} instead of batch {crc:08x} of leader epoch {leader_epoch}", self.at)
+            }
         }
     }
 }
@@ -219,7 +221,9 @@ impl Ledger {
     /// Whether the broker's process runs under the epoch that the controllers hold: only then is it what they speak of.
     pub fn is_current(&self, broker: BrokerId) -> bool {
         let held = self.image.broker(broker).map(|registration| registration.epoch);
-        self.nodes.get(&broker).is_some_and(|node| node.running && node.broker_epoch.is_some() && node.broker_epoch == held)
+        self.nodes
+            .get(&broker)
+            .is_some_and(|node| node.running && node.broker_epoch.is_some() && node.broker_epoch == held)
     }
 
     /// Whether the leader last heard of the follower from another life of it than the one that runs: what it counts on may
@@ -262,7 +266,8 @@ impl Ledger {
         node.replicas.iter().all(|(partition, own)| {
             let others = self.nodes.iter().filter(|(id, _)| **id != broker);
             let others: Vec<_> = others.filter_map(|(_, other)| other.replicas.get(partition)).collect();
-            let lossy = (power && own.log_end_offset > own.synced) || own.damaged || others.iter().any(|other| other.damaged);
+            let lossy =
+                (power && own.log_end_offset > own.synced) || own.damaged || others.iter().any(|other| other.damaged);
             let unclean = 1 + others.iter().filter(|other| other.unclean).count();
             !lossy || unclean < self.min_isr.get(partition).copied().unwrap_or(1)
         })
@@ -308,7 +313,8 @@ impl Ledger {
             }
             LogEvent::Restarted { at, .. } => {
                 let Replica { unclean, damaged, .. } = *replica;
-                *replica = Replica { log_start_offset: *at, log_end_offset: *at, unclean, damaged, ..Replica::default() };
+                *replica =
+                    Replica { log_start_offset: *at, log_end_offset: *at, unclean, damaged, ..Replica::default() };
             }
             LogEvent::Synced { up_to, .. } => {
                 replica.synced = replica.synced.max(*up_to);
@@ -338,7 +344,15 @@ impl Ledger {
                 replica.leading = None;
                 replica.high_watermark = *high_watermark;
             }
-            ReplicaEvent::HighWatermark { partition, leading, high_watermark, isr, maximal_isr, effective_min_isr, .. } => {
+            ReplicaEvent::HighWatermark {
+                partition,
+                leading,
+                high_watermark,
+                isr,
+                maximal_isr,
+                effective_min_isr,
+                ..
+            } => {
                 if *leading {
                     self.min_isr.insert(*partition, *effective_min_isr);
                 }
@@ -422,7 +436,9 @@ impl Ledger {
         }
         let before = self.image.clone();
         delta::apply(&mut self.image, offset, record);
-        if let Record::Partition { topic_id, partition, .. } | Record::PartitionChange { topic_id, partition, .. } = record {
+        if let Record::Partition { topic_id, partition, .. } | Record::PartitionChange { topic_id, partition, .. } =
+            record
+        {
             let of = TopicPartition { topic_id: *topic_id, partition: *partition };
             self.partition_changed(of);
         }

@@ -5,9 +5,9 @@
 
 #![cfg_attr(not(madsim), allow(unused))]
 
-pub mod event;
 #[cfg(madsim)]
 pub mod driver;
+pub mod event;
 #[cfg(madsim)]
 pub mod faults;
 pub mod history;

@@ -27,7 +27,13 @@ pub const ALL: &[Mutant] = &[
         name: "truncate-to-hw",
         source: "KIP-101",
         about: "a new follower cuts its log to its own high watermark before it fetches",
-        expected: &["no_truncation_of_committed", "leader_is_complete", "isr_covers_high_watermark", "high_watermark_is_covered", "acked_is_kept"],
+        expected: &[
+            "no_truncation_of_committed",
+            "leader_is_complete",
+            "isr_covers_high_watermark",
+            "high_watermark_is_covered",
+            "acked_is_kept",
+        ],
         seeds_max: 200,
     },
     Mutant {

@@ -220,7 +220,8 @@ impl Play {
         let kind = step.fault.as_deref().and_then(faults::find).expect("the scenario was checked");
         let words = step.node.as_deref().unwrap_or("1");
         let Ok(nodes) = self.world.resolve(words) else { return };
-        let other = step.other.as_deref().and_then(|words| self.world.resolve(words).ok()).and_then(|ids| ids.first().copied());
+        let other =
+            step.other.as_deref().and_then(|words| self.world.resolve(words).ok()).and_then(|ids| ids.first().copied());
         for node in nodes {
             let mut fault = (kind.make)(Target { node, other, strength: step.strength });
             if let Begun::Yes(what) = fault.begin(&mut self.world) {

@@ -237,7 +237,8 @@ impl Span {
             "m" => 60_000,
             _ => return Err(format!("'{text}' is not a duration: write it as 300ms, 10s or 2m")),
         };
-        let number: u64 = number.parse().map_err(|_| format!("'{text}' is not a duration: write it as 300ms, 10s or 2m"))?;
+        let number: u64 =
+            number.parse().map_err(|_| format!("'{text}' is not a duration: write it as 300ms, 10s or 2m"))?;
         Ok(Self::millis(number.saturating_mul(millis_a_unit)))
     }
 }
@@ -340,7 +341,9 @@ mod tests {
     #[test]
     fn unknown_words_are_refused() {
         assert!(Scenario::parse(&FILE.replace("acks", "ack")).is_err());
-        assert!(Scenario::parse(&FILE.replace("power-loss", "meteor")).expect_err("no such fault").contains("power-loss"));
+        assert!(
+            Scenario::parse(&FILE.replace("power-loss", "meteor")).expect_err("no such fault").contains("power-loss")
+        );
         assert!(Scenario::parse(&FILE.replace("60s", "60 seconds")).is_err());
     }
 }

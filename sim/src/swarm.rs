@@ -23,10 +23,12 @@ struct Draws {
 
 impl Draws {
     fn draw(&self, what: &str, ordinal: u64) -> u64 {
-        let name = what.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
-        mix(mix(self.seed ^ 0x9e37_79b9_7f4a_7c15) ^ mix(name) ^ mix(ordinal.wrapping_add(0x5851_f42d_4c95_7f2d)).rotate_left(17))
+        let name = what
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+        mix(mix(self.seed ^ 0x9e37_79b9_7f4a_7c15)
+            ^ mix(name)
+            ^ mix(ordinal.wrapping_add(0x5851_f42d_4c95_7f2d)).rotate_left(17))
     }
 
     fn between(&self, what: &str, ordinal: u64, least: u64, most: u64) -> u64 {
@@ -117,7 +119,8 @@ fn cluster<'a>(draws: &Draws, producing: impl Iterator<Item = &'a Workload>) -> 
 }
 
 fn timeline(draws: &Draws) -> Vec<Step> {
-    let mut on: Vec<_> = faults::all().iter().enumerate().filter(|(at, _)| draws.chance("kind", *at as u64, 50)).collect();
+    let mut on: Vec<_> =
+        faults::all().iter().enumerate().filter(|(at, _)| draws.chance("kind", *at as u64, 50)).collect();
     // A run in which nobody has to give up a lead shows little.
     if !on.iter().any(|(_, kind)| DEPOSING.contains(&kind.name)) {
         let any = DEPOSING[draws.draw("deposing", 0) as usize % DEPOSING.len()];
@@ -182,7 +185,8 @@ mod tests {
 
     #[test]
     fn seeds_differ() {
-        let files: BTreeSet<String> = (0..100).map(|seed| scenario(seed).to_toml().replace(&format!("{seed:x}"), "")).collect();
+        let files: BTreeSet<String> =
+            (0..100).map(|seed| scenario(seed).to_toml().replace(&format!("{seed:x}"), "")).collect();
         assert_eq!(files.len(), 100);
     }
 }

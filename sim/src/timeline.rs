@@ -82,7 +82,8 @@ impl Timeline {
     }
 
     fn partition(&mut self, at: u64, partition: TopicPartition, ledger: &Ledger) {
-        let (Some(topic), Some(state)) = (ledger.image.topic(partition.topic_id), ledger.image.partition(partition)) else {
+        let (Some(topic), Some(state)) = (ledger.image.topic(partition.topic_id), ledger.image.partition(partition))
+        else {
             return;
         };
         let isr = state.isr.iter().copied().collect();

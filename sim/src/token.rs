@@ -46,7 +46,8 @@ impl Token {
         let wrong = || format!("'{text}' is not a run: write it as swarm:5bd1e9@{CODE_VERSION}");
         let (run, code_version) = text.rsplit_once('@').ok_or_else(wrong)?;
         let (source, seed) = run.rsplit_once(':').ok_or_else(wrong)?;
-        let (seed, mutant) = seed.split_once('+').map_or((seed, None), |(seed, mutant)| (seed, Some(mutant.to_string())));
+        let (seed, mutant) =
+            seed.split_once('+').map_or((seed, None), |(seed, mutant)| (seed, Some(mutant.to_string())));
         let seed = u64::from_str_radix(seed, 16).map_err(|_| wrong())?;
         Ok(Self { job: Job { source: source.into(), seed, mutant }, code_version: code_version.into() })
     }

@@ -30,7 +30,9 @@ impl Condition {
     pub fn parse(text: &str) -> Result<Self, String> {
         let wrong = || format!("'{text}' is not a condition: write it as high_watermark(orders-0) >= 400");
         let mut words = text.split_whitespace();
-        let (Some(what), Some(comparison), Some(bound), None) = (words.next(), words.next(), words.next(), words.next()) else {
+        let (Some(what), Some(comparison), Some(bound), None) =
+            (words.next(), words.next(), words.next(), words.next())
+        else {
             return Err(wrong());
         };
         let (measure, place) = what.strip_suffix(')').and_then(|what| what.split_once('(')).ok_or_else(wrong)?;

@@ -11,10 +11,7 @@ use client::{
     admin::{Admin, NewTopic},
     cluster::{Cluster, ClusterOptions},
 };
-use protocol::{
-    error_code::ErrorCode,
-    ids::PartitionIndex,
-};
+use protocol::{error_code::ErrorCode, ids::PartitionIndex};
 use runtime::{
     observe,
     simulation::{now_ns, sleep_until_ns},
@@ -70,7 +67,9 @@ pub async fn prepare(world: &mut World, scenario: &Scenario, deadline: u64) -> R
             scenario.topics.iter().all(|topic| {
                 image.topic_by_name(&topic.name).is_some_and(|found| {
                     found.partition_count() == topic.partitions as usize
-                        && found.partitions().all(|(_, state)| state.isr.len() == topic.replicas as usize && state.leader.is_some())
+                        && found
+                            .partitions()
+                            .all(|(_, state)| state.isr.len() == topic.replicas as usize && state.leader.is_some())
                 })
             })
         };
@@ -108,7 +107,8 @@ pub fn start(world: &mut World, scenario: &Scenario) -> Running {
     let (stop, stopping) = sync::shutdown();
     let (mut writer, mut all_done) = (0, Vec::new());
     for workload in &scenario.workloads {
-        let topic = scenario.topics.iter().find(|topic| topic.name == workload.topic).expect("the scenario was checked");
+        let topic =
+            scenario.topics.iter().find(|topic| topic.name == workload.topic).expect("the scenario was checked");
         for _ in 0..workload.clients {
             let (workload, partitions, stopping) = (workload.clone(), topic.partitions, stopping.clone());
             let id = world.add_client();
@@ -138,14 +138,19 @@ pub async fn drain(world: &mut World, scenario: &Scenario, deadline: u64) -> Res
     let partitions: Vec<PartitionName> = scenario
         .topics
         .iter()
-        .flat_map(|topic| (0..topic.partitions).map(|partition| PartitionName::new(&topic.name, PartitionIndex(partition))))
+        .flat_map(|topic| {
+            (0..topic.partitions).map(|partition| PartitionName::new(&topic.name, PartitionIndex(partition)))
+        })
         .collect();
     let done = run_client(world, |cluster| drain::run(cluster, partitions));
     finish(done, deadline, "the final drain did not come to its end").await
 }
 
 /// Runs a program on a client's machine of its own.
-fn run_client<F>(world: &mut World, program: impl FnOnce(Cluster) -> F + Send + 'static) -> oneshot::Receiver<Result<(), String>>
+fn run_client<F>(
+    world: &mut World,
+    program: impl FnOnce(Cluster) -> F + Send + 'static,
+) -> oneshot::Receiver<Result<(), String>>
 where
     F: Future<Output = Result<(), String>> + Send + 'static,
 {

@@ -329,7 +329,8 @@ impl World {
     }
 
     fn set_link(&self, from: i32, to: i32) {
-        let most = |map: &BTreeMap<(i32, i32), Vec<u64>>| map.get(&(from, to)).and_then(|all| all.iter().max().copied());
+        let most =
+            |map: &BTreeMap<(i32, i32), Vec<u64>>| map.get(&(from, to)).and_then(|all| all.iter().max().copied());
         let (least, longest) = self.cluster.delay_us;
         let extra = Duration::from_millis(most(&self.slow).unwrap_or(0));
         let settings = net::LinkSettings {

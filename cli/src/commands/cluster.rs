@@ -105,9 +105,10 @@ async fn start(cluster: &LocalCluster) -> Result<(), Failure> {
         cluster.start(node.id).await?;
     }
     for node in &cluster.nodes {
-        cluster.wait_ready(node.id).await.map_err(|failure| {
-            Failure::new(format!("{failure}\n{}", cluster.log_tail(node.id).trim_end()))
-        })?;
+        cluster
+            .wait_ready(node.id)
+            .await
+            .map_err(|failure| Failure::new(format!("{failure}\n{}", cluster.log_tail(node.id).trim_end())))?;
     }
     let rows = node_rows(cluster, cluster.active_controller().await);
     print!("{}", output::table(&NODE_HEADINGS, &rows));

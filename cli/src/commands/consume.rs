@@ -21,7 +21,9 @@ const METADATA_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Prints the records of a topic
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  gregor consume orders --from-beginning -n 10\n  gregor consume orders -p 0 -o json")]
+#[command(
+    after_help = "Examples:\n  gregor consume orders --from-beginning -n 10\n  gregor consume orders -p 0 -o json"
+)]
 pub struct Consume {
     #[command(flatten)]
     bootstrap: Bootstrap,
@@ -59,10 +61,15 @@ impl Consume {
         let topic = cluster.topic(&self.topic, METADATA_TIMEOUT).await?;
         let partitions: Vec<PartitionName> = match self.partition {
             Some(partition) => vec![PartitionName::new(&self.topic, PartitionIndex(partition))],
-            None => (0..topic.partitions.len() as i32).map(|index| PartitionName::new(&self.topic, PartitionIndex(index))).collect(),
+            None => (0..topic.partitions.len() as i32)
+                .map(|index| PartitionName::new(&self.topic, PartitionIndex(index)))
+                .collect(),
         };
         let consumer = Consumer::new(cluster, ConsumerOptions::default());
-        let (begin, mut ends) = (consumer.beginning_offsets(&partitions, METADATA_TIMEOUT).await?, consumer.end_offsets(&partitions, METADATA_TIMEOUT).await?);
+        let (begin, mut ends) = (
+            consumer.beginning_offsets(&partitions, METADATA_TIMEOUT).await?,
+            consumer.end_offsets(&partitions, METADATA_TIMEOUT).await?,
+        );
         let from = if self.from_beginning { begin } else { ends.clone() };
         consumer.assign(partitions.iter().cloned());
         for (partition, offset) in &from {

@@ -15,7 +15,9 @@ const IN_FLIGHT_MAX: usize = 10_000;
 
 /// Writes a record for each line of standard input
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  echo hello | gregor produce orders\n  printf 'k1:a\\nk2:b\\n' | gregor produce orders --key-separator :")]
+#[command(
+    after_help = "Examples:\n  echo hello | gregor produce orders\n  printf 'k1:a\\nk2:b\\n' | gregor produce orders --key-separator :"
+)]
 pub struct Produce {
     #[command(flatten)]
     bootstrap: Bootstrap,

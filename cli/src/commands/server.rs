@@ -1,10 +1,6 @@
 //! `gregor server`: one node, as its properties say.
 
-use crate::{
-    node::Node,
-    output::Failure,
-    properties,
-};
+use crate::{node::Node, output::Failure, properties};
 use metadata::config::{Origin, Properties};
 use runtime::{disk::Disk, task::block_on_real};
 use std::{
@@ -14,7 +10,9 @@ use std::{
 
 /// Runs a node from a server.properties file
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  gregor server --config server.properties\n  gregor server --config server.properties -o log.retention.hours=1")]
+#[command(
+    after_help = "Examples:\n  gregor server --config server.properties\n  gregor server --config server.properties -o log.retention.hours=1"
+)]
 pub struct Server {
     /// The file, as Kafka's
     #[arg(long, short, value_name = "FILE")]
@@ -29,7 +27,8 @@ impl Server {
     pub fn run(self) -> Result<ExitCode, Failure> {
         let mut properties = load(&self.config)?;
         for pair in &self.overrides {
-            let (key, value) = pair.split_once('=').ok_or_else(|| Failure::usage(format!("'{pair}' is not KEY=VALUE")))?;
+            let (key, value) =
+                pair.split_once('=').ok_or_else(|| Failure::usage(format!("'{pair}' is not KEY=VALUE")))?;
             properties.set(key.trim(), value, Origin::CommandLine)?;
         }
         let node = Node::new(properties)?;

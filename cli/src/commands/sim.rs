@@ -9,7 +9,9 @@ mod world;
 
 /// Whole clusters in one process from one seed: run, replay, sweep
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  gregor sim run leader-power-loss --seeds 20\n  gregor sim sweep --seeds 200 --twice\n  gregor sim replay swarm:5bd1e9@3f2a9c1b\n\nExit codes: 0 all held, 1 something broke, 2 usage, 3 not deterministic, 4 another code version,\n5 failed but not as before, 6 something that must be reached was not, 8 internal error.")]
+#[command(
+    after_help = "Examples:\n  gregor sim run leader-power-loss --seeds 20\n  gregor sim sweep --seeds 200 --twice\n  gregor sim replay swarm:5bd1e9@3f2a9c1b\n\nExit codes: 0 all held, 1 something broke, 2 usage, 3 not deterministic, 4 another code version,\n5 failed but not as before, 6 something that must be reached was not, 8 internal error."
+)]
 pub struct Sim {
     #[cfg(madsim)]
     #[command(subcommand)]
@@ -29,6 +31,8 @@ impl Sim {
     /// Says where the simulator is.
     #[cfg(not(madsim))]
     pub fn run(self) -> Result<ExitCode, Failure> {
-        Err(Failure::usage("this build serves only; the simulator is in gregor-sim, the same source built by `make build`"))
+        Err(Failure::usage(
+            "this build serves only; the simulator is in gregor-sim, the same source built by `make build`",
+        ))
     }
 }

@@ -10,7 +10,9 @@ use std::{path::PathBuf, process::ExitCode};
 
 /// Makes cluster ids and formats log directories
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  gregor storage random-uuid\n  gregor storage format -t $(gregor storage random-uuid) -c server.properties")]
+#[command(
+    after_help = "Examples:\n  gregor storage random-uuid\n  gregor storage format -t $(gregor storage random-uuid) -c server.properties"
+)]
 pub struct Storage {
     #[command(subcommand)]
     command: Command,

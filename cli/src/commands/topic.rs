@@ -13,7 +13,9 @@ use std::{collections::BTreeMap, process::ExitCode};
 
 /// Creates, lists, describes and deletes topics
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  gregor topic create orders -p 3 -r 3 --config min.insync.replicas=2\n  gregor topic describe orders -o json")]
+#[command(
+    after_help = "Examples:\n  gregor topic create orders -p 3 -r 3 --config min.insync.replicas=2\n  gregor topic describe orders -o json"
+)]
 pub struct Topic {
     #[command(flatten)]
     bootstrap: Bootstrap,
@@ -75,7 +77,8 @@ impl Topic {
                     }
                 }
                 Command::List => {
-                    let rows: Vec<Vec<String>> = admin.list_topics().await?.into_iter().map(|topic| vec![topic.name]).collect();
+                    let rows: Vec<Vec<String>> =
+                        admin.list_topics().await?.into_iter().map(|topic| vec![topic.name]).collect();
                     output::print_rows(self.output, &["TOPIC"], &rows)?;
                 }
                 Command::Describe { names } => describe_partitions(&admin, &names, self.output).await?,

@@ -20,13 +20,7 @@ use runtime::{
     time::{self, Instant},
 };
 use serde::Serialize;
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 /// Records that may be unanswered at a time.
 const IN_FLIGHT_MAX: usize = 20_000;
@@ -147,7 +141,9 @@ impl Verify {
         let admin = Admin::new(cluster.clone(), super::ADMIN_TIMEOUT);
         let name = || format!("gregor-verify-{:08x}", runtime::rand::next() >> 32);
         let topic = self.topic.clone().unwrap_or_else(name);
-        for (name, outcome) in admin.create_topics(&[NewTopic::new(&topic, self.partitions, self.replicas)], false).await? {
+        for (name, outcome) in
+            admin.create_topics(&[NewTopic::new(&topic, self.partitions, self.replicas)], false).await?
+        {
             outcome.map_err(|error| Failure::new(format!("topic {name}: {error}")))?;
         }
         cluster.topic(&topic, Duration::from_secs(30)).await?;
@@ -235,7 +231,8 @@ impl Verify {
         let ledger = ledger.lock();
         report.acknowledged = ledger.acknowledged.len() as u64;
         (report.refused, report.unknown) = (ledger.refused, ledger.unknown);
-        report.refused_but_there = ledger.refused_numbers.iter().filter(|number| found.contains_key(number)).count() as u64;
+        report.refused_but_there =
+            ledger.refused_numbers.iter().filter(|number| found.contains_key(number)).count() as u64;
         report.longest_gap_ms = u64::try_from(ledger.longest_gap.as_millis()).unwrap_or(u64::MAX);
         for (number, offset) in &ledger.acknowledged {
             let kept = found.get(number).is_some_and(|found| offset.is_none_or(|offset| offset == *found));
@@ -290,7 +287,9 @@ impl Killing {
                 let controller = cluster.active_controller().await;
                 let victim = match controller.filter(|_| kills % 4 == 3) {
                     Some(id) => id,
-                    None => leader(&admin, &topic).await.unwrap_or(cluster.nodes[kills as usize % cluster.nodes.len()].id),
+                    None => {
+                        leader(&admin, &topic).await.unwrap_or(cluster.nodes[kills as usize % cluster.nodes.len()].id)
+                    }
                 };
                 let gone = cluster.kill(victim);
                 ledger.lock().gap_since_kill = Duration::ZERO;
@@ -327,7 +326,10 @@ async fn leader(admin: &Admin, topic: &str) -> Option<i32> {
 async fn is_whole(admin: &Admin, topic: &str) -> bool {
     let Ok(mut topics) = admin.describe_topics(&[topic.to_string()]).await else { return false };
     let Some(Ok(topic)) = topics.remove(topic) else { return false };
-    topic.partitions.iter().all(|partition| partition.leader.is_some() && partition.isr.len() == partition.replicas.len())
+    topic
+        .partitions
+        .iter()
+        .all(|partition| partition.leader.is_some() && partition.isr.len() == partition.replicas.len())
 }
 
 #[cfg(test)]

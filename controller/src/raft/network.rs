@@ -204,7 +204,9 @@ impl From<CallError> for RPCError<Types> {
     fn from(error: CallError) -> Self {
         match error {
             // The peer may be slow, and is worth another attempt at once.
-            CallError::Client(ClientError::Timeout { .. } | ClientError::Closed { .. }) => NetworkError::new(&error).into(),
+            CallError::Client(ClientError::Timeout { .. } | ClientError::Closed { .. }) => {
+                NetworkError::new(&error).into()
+            }
             CallError::Late
             | CallError::Client(_)
             | CallError::Refused(_)

@@ -118,7 +118,10 @@ mod tests {
     use super::*;
     use openraft::{
         EntryPayload,
-        raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, VoteRequest, VoteResponse},
+        raft::{
+            AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, VoteRequest,
+            VoteResponse,
+        },
     };
     use serde::de::DeserializeOwned;
     use std::collections::BTreeMap;
@@ -136,10 +139,12 @@ mod tests {
         let members = BTreeMap::from([1, 2, 3].map(|id| (BrokerId(id), openraft::EmptyNode::new())));
         let voters = members.keys().copied().collect();
         let membership = openraft::Membership::new(vec![voters], members).unwrap();
-        let batch =
-            Batch { term: 3, first: MetadataOffset(8), records: vec![Encoded(Bytes::from_static(b"abc")), Encoded(Bytes::new())] };
-        let payloads =
-            [EntryPayload::Blank, EntryPayload::Normal(batch), EntryPayload::Membership(membership.clone())];
+        let batch = Batch {
+            term: 3,
+            first: MetadataOffset(8),
+            records: vec![Encoded(Bytes::from_static(b"abc")), Encoded(Bytes::new())],
+        };
+        let payloads = [EntryPayload::Blank, EntryPayload::Normal(batch), EntryPayload::Membership(membership.clone())];
         let entries: Vec<Entry> =
             payloads.into_iter().zip(5..).map(|(payload, index)| Entry { log_id: log_id(3, index), payload }).collect();
         let request = AppendEntriesRequest::<Types> {

@@ -176,7 +176,9 @@ mod tests {
             Ok(ControlResponse::CreateTopics(response)) => ErrorCode::from_code(response.topics[0].error_code).unwrap(),
             other => panic!("{other:?}"),
         };
-        assert!(matches!(registered.blocking_recv().unwrap(), Ok(ControlResponse::RegisterBroker(r)) if r.broker_epoch == 0));
+        assert!(
+            matches!(registered.blocking_recv().unwrap(), Ok(ControlResponse::RegisterBroker(r)) if r.broker_epoch == 0)
+        );
         assert!(matches!(unfenced.blocking_recv().unwrap(), Ok(ControlResponse::Heartbeat(r)) if !r.is_fenced));
         assert_eq!((created(first), created(second)), (ErrorCode::None, ErrorCode::TopicAlreadyExists));
     }

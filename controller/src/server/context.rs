@@ -99,8 +99,8 @@ impl Authorizer {
     /// The authorizer that a node's settings ask for.
     pub fn new(properties: &Properties) -> Self {
         let set = |name: &str| properties.get(name).map_or("", |property| property.value.as_str());
-        let everybody =
-            set("authorizer.class.name").is_empty() || set("allow.everyone.if.no.acl.found").eq_ignore_ascii_case("true");
+        let everybody = set("authorizer.class.name").is_empty()
+            || set("allow.everyone.if.no.acl.found").eq_ignore_ascii_case("true");
         let users = set("super.users").split(';').map(str::trim).filter(|user| !user.is_empty());
         Self { everybody, super_users: users.map(Principal::parse).collect() }
     }

@@ -343,7 +343,8 @@ impl Decider {
 
     /// Sets the alarm for whatever is due first.
     fn arm(&self, due: &mut Due) {
-        let session = self.control.sessions().next_deadline().map(|at| Instant::from_nanos(at.0.saturating_mul(1_000_000)));
+        let session =
+            self.control.sessions().next_deadline().map(|at| Instant::from_nanos(at.0.saturating_mul(1_000_000)));
         let first = [session, due.balance].into_iter().flatten().min();
         let first = first.unwrap_or_else(|| time::now() + Duration::from_secs(3_600));
         if due.sleep.deadline() != first {
@@ -380,7 +381,8 @@ impl Decider {
         let registered = image.broker(broker_id).filter(|broker| broker.epoch == broker_epoch);
         let suspect = registered.and_then(|broker| Suspect::new(broker_id, broker, &self.inter_broker_listener));
         let Some(suspect) = suspect else { return false };
-        let (request, decisions, shutdown) = (self.probe_request.clone(), self.decisions.clone(), self.shutdown.clone());
+        let (request, decisions, shutdown) =
+            (self.probe_request.clone(), self.decisions.clone(), self.shutdown.clone());
         task::spawn(async move {
             let found = runtime::select! {
                 () = shutdown.requested() => return,

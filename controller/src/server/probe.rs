@@ -6,11 +6,7 @@
 use crate::control::ProbeAnswer;
 use client::{ClientError, Connection, ConnectionOptions};
 use metadata::image::BrokerImage;
-use protocol::{
-    error_code::ErrorCode,
-    ids::BrokerId,
-    internal::BrokerProbeRequest,
-};
+use protocol::{error_code::ErrorCode, ids::BrokerId, internal::BrokerProbeRequest};
 use std::{io, time::Duration};
 
 /// How long connecting may take, and asking.

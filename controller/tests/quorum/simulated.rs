@@ -9,8 +9,7 @@ use runtime::{
     net::Listener,
     observe::NodeId,
     simulation::{self, Crash, Failure, disk},
-    task,
-    time,
+    task, time,
 };
 use std::{
     any::Any,
@@ -93,8 +92,13 @@ impl World {
         let mut config =
             ControllerConfig::new(id, CLUSTER, &self.voters[&id], self.voters.clone(), Arc::new(Properties::new()));
         // So small that segments roll, snapshots are taken and sent, and records are let go.
-        config.quorum =
-            QuorumOptions { snapshot_entries: 20, kept_entries: 4, segment_bytes: 2_000, recent_bytes: 500, ..config.quorum };
+        config.quorum = QuorumOptions {
+            snapshot_entries: 20,
+            kept_entries: 4,
+            segment_bytes: 2_000,
+            recent_bytes: 500,
+            ..config.quorum
+        };
         let (disk, running) = (Disk::simulated(self.disks[&id].clone()), self.running.clone());
         let may_fail = self.may_fail;
         simulation::start(self.nodes[&id], async move {
@@ -247,7 +251,8 @@ async fn scenario(seed: u64) -> Summary {
         if running.len() == 3 && !simulation::is_running(client) && running.iter().all(agree) {
             break running;
         }
-        let state = |controller: &Arc<Controller>| (controller.node_id(), controller.leader(), controller.image().offset());
+        let state =
+            |controller: &Arc<Controller>| (controller.node_id(), controller.leader(), controller.image().offset());
         let states: Vec<_> = running.iter().map(state).collect();
         assert!(time::now() < deadline, "no agreement: {states:?}, client runs: {}", simulation::is_running(client));
         time::sleep(Duration::from_millis(100)).await;
@@ -261,7 +266,11 @@ async fn scenario(seed: u64) -> Summary {
         assert!(image.topic_by_name(name).is_some(), "{name} was promised and is lost");
     }
     for topic in image.topics() {
-        assert!(told.created.contains(&*topic.name) || told.unknown.contains(&*topic.name), "{} was made up", topic.name);
+        assert!(
+            told.created.contains(&*topic.name) || told.unknown.contains(&*topic.name),
+            "{} was made up",
+            topic.name
+        );
     }
     let ledger = ledger.lock().unwrap();
     Summary {

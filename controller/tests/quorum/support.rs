@@ -127,7 +127,8 @@ impl FakeBroker {
     /// Registers, until it is accepted.
     pub async fn register(&mut self, deadline: Instant) -> Result<(), String> {
         let text = |text: &str| StrBytes::from_string(text.to_owned());
-        let listener = Listener::default().with_name(text("PLAINTEXT")).with_host(text(&self.host)).with_port(self.port);
+        let listener =
+            Listener::default().with_name(text("PLAINTEXT")).with_host(text(&self.host)).with_port(self.port);
         let feature = Feature::default()
             .with_name(text("metadata.version"))
             .with_min_supported_version(1)
@@ -178,7 +179,12 @@ impl FakeBroker {
         }
     }
 
-    async fn forward<R: Request>(&mut self, version: i16, request: &R, deadline: Instant) -> Result<R::Response, String> {
+    async fn forward<R: Request>(
+        &mut self,
+        version: i16,
+        request: &R,
+        deadline: Instant,
+    ) -> Result<R::Response, String> {
         let inner = encode_request(7, Some("a client"), version, request).unwrap().freeze().slice(LENGTH_BYTES..);
         let envelope = EnvelopeRequest::default()
             .with_request_data(inner)
@@ -218,7 +224,12 @@ fn outcome(code: i16) -> Outcome {
 }
 
 /// Asks any controller for metadata.
-pub async fn fetch_metadata(connection: &Connection, cluster_id: &str, from: i64, max_wait_ms: i32) -> MetadataFetchResponse {
+pub async fn fetch_metadata(
+    connection: &Connection,
+    cluster_id: &str,
+    from: i64,
+    max_wait_ms: i32,
+) -> MetadataFetchResponse {
     let request = MetadataFetchRequest {
         principal: "User:test".to_owned(),
         cluster_id: cluster_id.to_owned(),

@@ -21,7 +21,11 @@ impl Fault for Kill {
         if !world.may_crash(self.node, false) {
             return Begun::No("it would exceed the fault budget");
         }
-        if world.crash(self.node, false) { Begun::Yes(format!("kill {}", self.node)) } else { Begun::No("it was down already") }
+        if world.crash(self.node, false) {
+            Begun::Yes(format!("kill {}", self.node))
+        } else {
+            Begun::No("it was down already")
+        }
     }
 
     fn end(&mut self, world: &mut World) -> Ended {

@@ -18,7 +18,11 @@ struct Pause {
 
 impl Fault for Pause {
     fn begin(&mut self, world: &mut World) -> Begun {
-        if world.pause(self.node) { Begun::Yes(format!("pause {}", self.node)) } else { Begun::No("it was not running") }
+        if world.pause(self.node) {
+            Begun::Yes(format!("pause {}", self.node))
+        } else {
+            Begun::No("it was not running")
+        }
     }
 
     fn end(&mut self, world: &mut World) -> Ended {

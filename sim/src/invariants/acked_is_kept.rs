@@ -41,9 +41,9 @@ impl Invariant for AckedIsKept {
     fn at_end(&mut self, _ledger: &mut Ledger, end: &End) -> Result<(), String> {
         let lost = self.acknowledged.len();
         match self.acknowledged.first_key_value() {
-            Some((tag, (partition, offset))) if end.drained => Err(format!(
-                "record {tag} was acknowledged at {partition} offset {offset} and is gone ({lost} in all)"
-            )),
+            Some((tag, (partition, offset))) if end.drained => {
+                Err(format!("record {tag} was acknowledged at {partition} offset {offset} and is gone ({lost} in all)"))
+            }
             _ => Ok(()),
         }
     }

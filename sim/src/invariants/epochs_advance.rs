@@ -21,7 +21,12 @@ pub struct EpochsAdvance {
 }
 
 impl EpochsAdvance {
-    fn replica(&mut self, broker: BrokerId, partition: TopicPartition, leader_epoch: LeaderEpoch) -> Result<(), String> {
+    fn replica(
+        &mut self,
+        broker: BrokerId,
+        partition: TopicPartition,
+        leader_epoch: LeaderEpoch,
+    ) -> Result<(), String> {
         match self.on_replica.insert((broker, partition), leader_epoch) {
             Some(before) if before > leader_epoch => {
                 Err(format!("{partition}: leader epoch went from {before} back to {leader_epoch} on broker {broker}"))
@@ -78,7 +83,9 @@ impl Invariant for EpochsAdvance {
                 let first = *self.leaders.entry((*partition, *leader_epoch)).or_insert(observed.broker);
                 if first != observed.broker {
                     let second = observed.broker;
-                    return Err(format!("{partition}: brokers {first} and {second} both lead in leader epoch {leader_epoch}"));
+                    return Err(format!(
+                        "{partition}: brokers {first} and {second} both lead in leader epoch {leader_epoch}"
+                    ));
                 }
                 self.replica(observed.broker, *partition, *leader_epoch)
             }

@@ -27,8 +27,12 @@ impl Invariant for FencedLeadsNothing {
             return Ok(());
         }
         self.changed_at = None;
-        let out: BTreeSet<BrokerId> =
-            ledger.image.brokers().filter(|(_, broker)| broker.fenced || broker.controlled_shutdown).map(|(id, _)| id).collect();
+        let out: BTreeSet<BrokerId> = ledger
+            .image
+            .brokers()
+            .filter(|(_, broker)| broker.fenced || broker.controlled_shutdown)
+            .map(|(id, _)| id)
+            .collect();
         if out.is_empty() {
             return Ok(());
         }

@@ -56,7 +56,9 @@ impl Invariant for HighWatermarkIsCovered {
                     && epoch == *leader_epoch
                     && before > *high_watermark
                 {
-                    return Err(format!("{partition}: high watermark went back from {before} to {high_watermark} on {broker}"));
+                    return Err(format!(
+                        "{partition}: high watermark went back from {before} to {high_watermark} on {broker}"
+                    ));
                 }
                 if isr.len() < *effective_min_isr {
                     return Err(format!(
@@ -83,7 +85,12 @@ impl Invariant for HighWatermarkIsCovered {
     }
 }
 
-fn within_log(ledger: &Ledger, broker: BrokerId, partition: TopicPartition, high_watermark: Offset) -> Result<(), String> {
+fn within_log(
+    ledger: &Ledger,
+    broker: BrokerId,
+    partition: TopicPartition,
+    high_watermark: Offset,
+) -> Result<(), String> {
     match ledger.replica(broker, partition) {
         Some(replica) if high_watermark > replica.log_end_offset => Err(format!(
             "{partition}: high watermark {high_watermark} on broker {broker}, whose log ends at {}",

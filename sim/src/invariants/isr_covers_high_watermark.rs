@@ -17,7 +17,9 @@ impl IsrCoversHighWatermark {
     fn candidates(ledger: &mut Ledger, partition: TopicPartition) -> Result<(), String> {
         let Some(state) = ledger.image.partition(partition) else { return Ok(()) };
         let candidates: Vec<BrokerId> = state.isr.iter().chain(&state.elr).copied().collect();
-        let Some(to) = ledger.committed.get(&partition).map(|committed| committed.true_high_watermark) else { return Ok(()) };
+        let Some(to) = ledger.committed.get(&partition).map(|committed| committed.true_high_watermark) else {
+            return Ok(());
+        };
         for candidate in candidates.into_iter().filter(|candidate| ledger.is_current(*candidate)).collect::<Vec<_>>() {
             // A replica whose log is not open yet has said nothing that could be judged.
             if ledger.replica(candidate, partition).is_none() {
@@ -60,10 +62,13 @@ mod tests {
     #[test]
     fn an_in_sync_replica_without_a_committed_record_is_found() {
         let story = || {
-            Story::new(IsrCoversHighWatermark)
-                .cluster()
-                .append(1, 0, 0, 9, Origin::Leader)
-                .append(2, 0, 0, 9, Origin::Follower)
+            Story::new(IsrCoversHighWatermark).cluster().append(1, 0, 0, 9, Origin::Leader).append(
+                2,
+                0,
+                0,
+                9,
+                Origin::Follower,
+            )
         };
         let complete = story().append(3, 0, 0, 9, Origin::Follower).high_watermark(1, 0, 1, &[1, 2, 3], &[1, 2, 3]);
         assert!(complete.verdict.is_ok());

@@ -32,7 +32,9 @@ impl Invariant for LeaderIsComplete {
         let to = committed.true_high_watermark;
         ledger.agrees(observed.broker, *partition, to).map_err(|difference| {
             let broker = observed.broker;
-            format!("{partition}: broker {broker} leads epoch {leader_epoch}, {to} was committed, and it holds {difference}")
+            format!(
+                "{partition}: broker {broker} leads epoch {leader_epoch}, {to} was committed, and it holds {difference}"
+            )
         })
     }
 }

@@ -40,7 +40,9 @@ impl Invariant for OneBrokerEpoch {
                 let life = self.lives.get(&broker).copied().unwrap_or_default();
                 let (owner, of) = *self.given.entry(*broker_epoch).or_insert((broker, life));
                 if (owner, of) != (broker, life) {
-                    return Err(format!("broker epoch {broker_epoch} is life {of} of {owner} and life {life} of {broker}"));
+                    return Err(format!(
+                        "broker epoch {broker_epoch} is life {of} of {owner} and life {life} of {broker}"
+                    ));
                 }
                 match self.largest.insert(broker, *broker_epoch) {
                     Some(before) if before > *broker_epoch => {

@@ -27,14 +27,17 @@ impl Invariant for OneLeaderPerEpoch {
     }
 
     fn check(&mut self, _ledger: &mut Ledger, observed: &Observed<'_>) -> Result<(), String> {
-        let Fact::Log(LogEvent::Appended { partition, base_offset, leader_epoch, crc, origin, .. }) = observed.fact else {
+        let Fact::Log(LogEvent::Appended { partition, base_offset, leader_epoch, crc, origin, .. }) = observed.fact
+        else {
             return Ok(());
         };
         if *origin == Origin::Leader {
             let first = *self.appending.entry((*partition, *leader_epoch)).or_insert(observed.broker);
             if first != observed.broker {
                 let second = observed.broker;
-                return Err(format!("{partition}: brokers {first} and {second} both append in leader epoch {leader_epoch}"));
+                return Err(format!(
+                    "{partition}: brokers {first} and {second} both append in leader epoch {leader_epoch}"
+                ));
             }
         }
         let known = *self.batches.entry((*partition, *leader_epoch, *base_offset)).or_insert(*crc);

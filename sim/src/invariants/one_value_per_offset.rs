@@ -26,7 +26,9 @@ impl Invariant for OneValuePerOffset {
 
     fn check(&mut self, _ledger: &mut Ledger, observed: &Observed<'_>) -> Result<(), String> {
         let (place, offset, tag) = match observed.fact {
-            Fact::Client(ClientEvent::SendAcknowledged { to, tag, offset: Some(offset), safe: true }) => (to, offset, tag),
+            Fact::Client(ClientEvent::SendAcknowledged { to, tag, offset: Some(offset), safe: true }) => {
+                (to, offset, tag)
+            }
             Fact::Client(ClientEvent::Polled { from, offset, tag, .. }) => (from, offset, tag),
             _ => return Ok(()),
         };

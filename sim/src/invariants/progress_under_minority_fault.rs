@@ -49,11 +49,16 @@ impl ProgressUnderMinorityFault {
     }
 
     fn judge(&mut self, ledger: &Ledger, now: u64, was_within_budget: bool) -> Result<(), String> {
-        if was_within_budget && !self.healed && let Some((tag, invoked)) = self.outstanding.first_key_value() {
+        if was_within_budget
+            && !self.healed
+            && let Some((tag, invoked)) = self.outstanding.first_key_value()
+        {
             let since = self.excused_at.max(*invoked);
             if now > since + GAP {
                 let seconds = (now - since) as f64 / 1e9;
-                return Err(format!("no record was acknowledged for {seconds:.1} s, {tag} is waiting, and a minority is impaired"));
+                return Err(format!(
+                    "no record was acknowledged for {seconds:.1} s, {tag} is waiting, and a minority is impaired"
+                ));
             }
         }
         if !self.within_budget(ledger) {

@@ -34,7 +34,9 @@ impl Invariant for RecoveryKeepsSynced {
         let lost_power = self.lost_power.contains(&(broker, *partition));
         let floor = if lost_power { replica.synced } else { replica.log_end_offset };
         if *log_end_offset < floor {
-            return Err(format!("{partition}: broker {broker} had {floor} on its device and recovered {log_end_offset}"));
+            return Err(format!(
+                "{partition}: broker {broker} had {floor} on its device and recovered {log_end_offset}"
+            ));
         }
         // A truncation that was not synced comes undone.
         let before = replica.log_end_offset.max(replica.cut_from.map_or(Offset::ZERO, |(_, from)| from));

@@ -171,7 +171,8 @@ impl<I: Invariant> Story<I> {
                 .record(register(id))
                 .replica(id, ReplicaEvent::Registered { broker_epoch: epoch });
         }
-        self.record(Record::Topic { name: "orders".into(), topic_id: orders().topic_id }).record(partition_record(&[1, 2, 3]))
+        self.record(Record::Topic { name: "orders".into(), topic_id: orders().topic_id })
+            .record(partition_record(&[1, 2, 3]))
     }
 
     pub fn acknowledged(self, operation: u64, offset: i64) -> Self {

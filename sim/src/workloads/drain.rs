@@ -23,7 +23,12 @@ pub(super) async fn run(cluster: Cluster, partitions: Vec<PartitionName>) -> Res
             .send(&partition.topic, Some(partition.partition), record)
             .await
             .map_err(|error| format!("a fresh record to {partition}: {error}"))?;
-        observe::emit(|| ClientEvent::SendAcknowledged { to: named(partition), tag, offset: metadata.offset, safe: true });
+        observe::emit(|| ClientEvent::SendAcknowledged {
+            to: named(partition),
+            tag,
+            offset: metadata.offset,
+            safe: true,
+        });
         ends.insert(partition.clone(), metadata.offset.ok_or_else(|| format!("{partition} told no offset"))?);
     }
     let consumer = Consumer::new(cluster, ConsumerOptions::default());

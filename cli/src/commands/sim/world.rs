@@ -128,7 +128,8 @@ fn one(job: Job, report: &std::path::Path) -> Result<ExitCode, Failure> {
     let outcome = driver::here(&job, None).map_err(Failure::usage)?;
     let bytes = serde_json::to_vec(&outcome)?;
     let folder = report.parent().ok_or_else(|| Failure::usage("--report wants a file"))?;
-    let name = report.file_name().ok_or_else(|| Failure::usage("--report wants a file"))?.to_string_lossy().into_owned();
+    let name =
+        report.file_name().ok_or_else(|| Failure::usage("--report wants a file"))?.to_string_lossy().into_owned();
     let disk = runtime::disk::Disk::real(folder)?;
     disk.open(&name, runtime::disk::Open::Create)?.append(&bytes)?;
     // Whatever the run left behind (a stuck thread, leaked tasks) ends with the process.
@@ -139,8 +140,11 @@ fn one(job: Job, report: &std::path::Path) -> Result<ExitCode, Failure> {
 fn chosen(names: &[String], seeds: Option<u64>) -> Result<Vec<Job>, Failure> {
     let mut sources: Vec<String> = Vec::new();
     for name in names {
-        let inside: Vec<String> =
-            SCENARIOS.iter().map(|(full, _)| full.to_string()).filter(|full| full.starts_with(&format!("{name}/"))).collect();
+        let inside: Vec<String> = SCENARIOS
+            .iter()
+            .map(|(full, _)| full.to_string())
+            .filter(|full| full.starts_with(&format!("{name}/")))
+            .collect();
         if inside.is_empty() {
             sources.push(name.clone());
         } else {
@@ -203,7 +207,10 @@ fn report(done: &Done) {
         println!("     at {:.3} s virtual, after {} faults", failure.at_seconds, failure.after_faults);
     }
     if let Some(other) = &done.other_hash {
-        println!("NOT DETERMINISTIC  seed {:x} of {}: {} and {other}", done.job.seed, done.job.source, done.outcome.hash);
+        println!(
+            "NOT DETERMINISTIC  seed {:x} of {}: {} and {other}",
+            done.job.seed, done.job.source, done.outcome.hash
+        );
     }
     println!("     replay:  gregor sim replay {}", Token::of(&done.job));
 }
@@ -221,7 +228,10 @@ fn summary(all: &[Done], what: &str, twice: bool, seconds: f64) {
     let unequal = all.iter().filter(|done| done.other_hash.is_some()).count();
     let virtual_minutes = all.iter().map(|done| done.outcome.virtual_seconds).sum::<f64>() / 60.0;
     let acknowledged: u64 = all.iter().map(|done| done.outcome.acknowledged).sum();
-    println!("{what}: {} runs, {failed} failed, {virtual_minutes:.1} virtual minutes, {acknowledged} records acknowledged", all.len());
+    println!(
+        "{what}: {} runs, {failed} failed, {virtual_minutes:.1} virtual minutes, {acknowledged} records acknowledged",
+        all.len()
+    );
     if twice {
         println!("run twice in different surroundings: {} equal, {unequal} not", all.len() - unequal);
     }
@@ -231,7 +241,8 @@ fn summary(all: &[Done], what: &str, twice: bool, seconds: f64) {
     for (kind, count) in all.iter().flat_map(|done| &done.outcome.faults) {
         *kinds.entry(kind.as_str()).or_default() += count;
     }
-    let rows: Vec<Vec<String>> = kinds.iter().map(|(kind, count)| vec![(*kind).to_string(), count.to_string()]).collect();
+    let rows: Vec<Vec<String>> =
+        kinds.iter().map(|(kind, count)| vec![(*kind).to_string(), count.to_string()]).collect();
     print!("{}", output::table(&["FAULT", "INJECTED"], &rows));
     println!("wall clock {seconds:.1} s");
 }
@@ -244,7 +255,9 @@ fn replay(words: &str, trace: bool) -> Result<ExitCode, Failure> {
         (token.job, token.code_version)
     };
     if code_version != CODE_VERSION {
-        println!("this is code version {CODE_VERSION}, the run was seen with {code_version}: it may go another way here");
+        println!(
+            "this is code version {CODE_VERSION}, the run was seen with {code_version}: it may go another way here"
+        );
     }
     let keep = trace.then_some(0..u64::MAX);
     let outcome = driver::here(&job, keep).map_err(Failure::usage)?;
@@ -265,14 +278,18 @@ fn tell(job: &Job, outcome: &Outcome) {
     println!("      {}", outcome.history);
     println!("      {} events  hash {}", outcome.events, outcome.hash);
     if let Some(failure) = &outcome.failure {
-        println!("FAIL {} at {:.3} s virtual, after {} faults", failure.claim, failure.at_seconds, failure.after_faults);
+        println!(
+            "FAIL {} at {:.3} s virtual, after {} faults",
+            failure.claim, failure.at_seconds, failure.after_faults
+        );
         println!("     {}", failure.what);
     }
 }
 
 fn list(format: Format) -> Result<ExitCode, Failure> {
     let mut rows = Vec::new();
-    let mut add = |kind: &str, name: &str, about: &str| rows.push(vec![kind.to_string(), name.to_string(), about.to_string()]);
+    let mut add =
+        |kind: &str, name: &str, about: &str| rows.push(vec![kind.to_string(), name.to_string(), about.to_string()]);
     for (name, text) in SCENARIOS {
         add("scenario", name, &sim::scenario::Scenario::parse(text).map_err(Failure::new)?.title);
     }
@@ -321,7 +338,8 @@ fn selftest(words: &[String], jobs: Option<usize>) -> Result<ExitCode, Failure> 
     let chosen: Vec<&mutants::Mutant> = if words.is_empty() {
         mutants::ALL.iter().collect()
     } else {
-        let find = |word: &String| mutants::find(word).ok_or_else(|| Failure::usage(format!("there is no mutant '{word}'")));
+        let find =
+            |word: &String| mutants::find(word).ok_or_else(|| Failure::usage(format!("there is no mutant '{word}'")));
         words.iter().map(find).collect::<Result<_, _>>()?
     };
     let (mut rows, mut holes) = (Vec::new(), 0);

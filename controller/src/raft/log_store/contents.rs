@@ -193,7 +193,8 @@ impl Contents {
                 self.entries.push_back(entry);
             }
             Frame::Truncated(after) => {
-                if let Some(committed) = self.committed.filter(|committed| after.is_none_or(|after| after < *committed)) {
+                if let Some(committed) = self.committed.filter(|committed| after.is_none_or(|after| after < *committed))
+                {
                     return Err(Inconsistency::TruncatesCommitted { after, committed });
                 }
                 let next = after.map_or(0, |after| after.index + 1);
@@ -294,7 +295,8 @@ mod tests {
     #[test]
     fn a_range_is_read_as_far_as_it_is_there() {
         let log = contents([opening(None, None), entry(1, 0), entry(1, 1), entry(1, 2), Frame::Purged(log_id(1, 0))]);
-        let read = |range: (Bound<u64>, Bound<u64>)| log.entries(range).map(|entry| entry.log_id.index).collect::<Vec<_>>();
+        let read =
+            |range: (Bound<u64>, Bound<u64>)| log.entries(range).map(|entry| entry.log_id.index).collect::<Vec<_>>();
         assert_eq!(read((Bound::Included(0), Bound::Excluded(2))), [1]);
         assert_eq!(read((Bound::Included(2), Bound::Included(9))), [2]);
         assert_eq!(read((Bound::Included(5), Bound::Unbounded)), [0; 0]);
@@ -303,8 +305,13 @@ mod tests {
 
     #[test]
     fn what_is_committed_is_never_truncated() {
-        let mut log =
-            contents([opening(None, None), entry(1, 0), entry(1, 1), entry(1, 2), Frame::Committed(Some(log_id(1, 1)))]);
+        let mut log = contents([
+            opening(None, None),
+            entry(1, 0),
+            entry(1, 1),
+            entry(1, 2),
+            Frame::Committed(Some(log_id(1, 1))),
+        ]);
         assert!(log.apply(Frame::Truncated(Some(log_id(1, 0)))).is_err());
         assert!(log.apply(Frame::Truncated(None)).is_err());
         assert_eq!(log.apply(Frame::Truncated(Some(log_id(1, 1)))), Ok(()));

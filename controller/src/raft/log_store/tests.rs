@@ -6,7 +6,10 @@ use bytes::Bytes;
 use openraft::{EntryPayload, type_config::TypeConfigExt};
 use protocol::ids::{BrokerId, MetadataOffset};
 use runtime::{
-    simulation::{self, Crash, disk::{self, Damage, Faults}},
+    simulation::{
+        self, Crash,
+        disk::{self, Damage, Faults},
+    },
     time,
 };
 use std::{collections::BTreeMap, time::Duration};
@@ -336,7 +339,10 @@ fn a_message_to_a_follower_has_a_bounded_size() {
         let mut log = LogStore::open(&Disk::simulated(disk), PATH, &owner(), 1 << 30).await.unwrap();
         let big = |index| {
             let records = vec![Encoded(Bytes::from(vec![0; 700_000]))];
-            Entry { log_id: log_id(1, index), payload: EntryPayload::Normal(Batch { term: 1, first: MetadataOffset(0), records }) }
+            Entry {
+                log_id: log_id(1, index),
+                payload: EntryPayload::Normal(Batch { term: 1, first: MetadataOffset(0), records }),
+            }
         };
         append(&mut log, (0..4).map(big).collect()).await.unwrap();
         assert_eq!(log.limited_get_log_entries(0, 4).await.unwrap().len(), 1);

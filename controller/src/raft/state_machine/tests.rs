@@ -45,7 +45,8 @@ fn offsets_count_records_and_not_entries() {
     run(|| async {
         let mut machine = machine(&disk::Disk::new(1));
         let two = entry(1, 1, Some((1, 0, vec![topic(1), topic(2)])));
-        apply(&mut machine, vec![entry(0, 1, None), two, entry(2, 1, None), entry(3, 1, Some((1, 2, vec![topic(3)])))]).await;
+        apply(&mut machine, vec![entry(0, 1, None), two, entry(2, 1, None), entry(3, 1, Some((1, 2, vec![topic(3)])))])
+            .await;
         assert_eq!(machine.applied().end(), MetadataOffset(3));
         assert_eq!(machine.applied_state().await.unwrap().0, Some(log_id(1, 3)));
         assert_eq!(machine.applied().read(MetadataOffset(1), 1_000).records, [topic(2).encode(), topic(3).encode()]);

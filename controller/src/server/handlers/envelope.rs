@@ -124,8 +124,10 @@ async fn delete_topics(
             let code = super::refusal(other).code();
             let refused = DeletableTopicResult::default().with_error_code(code);
             let by_name = asked.topic_names.into_iter().map(|name| refused.clone().with_name(Some(name)));
-            let by_either =
-                asked.topics.into_iter().map(|topic| refused.clone().with_name(topic.name).with_topic_id(topic.topic_id));
+            let by_either = asked
+                .topics
+                .into_iter()
+                .map(|topic| refused.clone().with_name(topic.name).with_topic_id(topic.topic_id));
             DeleteTopicsResponse::default().with_responses(by_name.chain(by_either).collect())
         }
     };

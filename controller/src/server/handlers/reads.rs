@@ -38,7 +38,8 @@ pub(super) fn api_versions(
     let image = handlers.raft.applied().image();
     let levels = image.features.iter().map(|(name, level)| (name.to_owned(), level)).collect();
     let finalized = FinalizedFeatures { epoch: image.offset().0 - 1, levels };
-    let supported = [SupportedFeature { name: METADATA_VERSION, min: METADATA_VERSION_LEVEL, max: METADATA_VERSION_LEVEL }];
+    let supported =
+        [SupportedFeature { name: METADATA_VERSION, min: METADATA_VERSION_LEVEL, max: METADATA_VERSION_LEVEL }];
     api::api_versions_response(context.api_version, Plane::Controller, &finalized, &supported)
         .with_throttle_time_ms(context.throttle_time_ms())
 }
