@@ -30,7 +30,7 @@ test: build ## Everything that needs only Rust: unit, property, golden, tidy, a 
 check: ## Format, lints and docs; changes nothing
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+	RUSTDOCFLAGS="-D warnings --cfg madsim" $(CARGO) doc --workspace --no-deps --quiet
 
 scenarios: build ## Every kept scenario with its seeds, in the simulator; ONLY=isr for one folder
 	$(GREGOR) sim run $(ONLY) --twice

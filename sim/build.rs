@@ -1,6 +1,8 @@
 //! Puts two things into the crate: the scenarios, so that a name means the same everywhere, and a digest of the source,
 //! which is the code version that a replay line names.
 
+#![allow(clippy::disallowed_methods, reason = "a build script runs on the builder's machine")]
+
 use std::{
     env, fs,
     path::{Path, PathBuf},

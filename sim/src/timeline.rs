@@ -62,11 +62,11 @@ impl Timeline {
             Fact::World(WorldEvent::FaultBegan { what, .. }) => self.say(at, "FAULT", what),
             Fact::World(WorldEvent::FaultEnded { kind, .. }) => self.say(at, "END", kind),
             Fact::World(WorldEvent::Healed) => self.say(at, "HEAL", "everything"),
-            Fact::Controller(ControllerEvent::Activated { term }) => {
-                if self.active.is_none_or(|(_, known)| known < *term) {
-                    self.active = Some((observed.broker.0, *term));
-                    self.say(at, "controller", &format!("{} is active", observed.broker));
-                }
+            Fact::Controller(ControllerEvent::Activated { term })
+                if self.active.is_none_or(|(_, known)| known < *term) =>
+            {
+                self.active = Some((observed.broker.0, *term));
+                self.say(at, "controller", &format!("{} is active", observed.broker));
             }
             _ => {}
         }

@@ -51,7 +51,7 @@ impl EpochsAdvance {
         }
         let bumped = after.leader_epoch == before.leader_epoch.next();
         let kept = after.leader_epoch == before.leader_epoch;
-        if !(bumped || kept) || (before.leader != after.leader && !bumped) {
+        if !bumped && (!kept || before.leader != after.leader) {
             return Err(format!(
                 "{of}: leader {:?} epoch {} became leader {:?} epoch {} at metadata offset {offset}",
                 before.leader, before.leader_epoch, after.leader, after.leader_epoch

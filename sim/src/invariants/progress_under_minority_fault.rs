@@ -124,11 +124,7 @@ impl Invariant for ProgressUnderMinorityFault {
             Fact::Client(ClientEvent::SendRefused { tag, .. } | ClientEvent::SendUnknown { tag, .. }) => {
                 self.outstanding.remove(tag);
             }
-            Fact::Controller(_) => {
-                if !self.within_budget(ledger) {
-                    self.excused_at = observed.at;
-                }
-            }
+            Fact::Controller(_) if !self.within_budget(ledger) => self.excused_at = observed.at,
             _ => {}
         }
         Ok(())
