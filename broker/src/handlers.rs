@@ -8,11 +8,13 @@ pub(crate) mod context;
 mod api_versions;
 mod auto_creation;
 mod broker_probe;
+mod create_partitions;
 mod create_topics;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
 mod describe_topic_partitions;
+mod elect_leaders;
 mod fetch;
 #[cfg(test)]
 mod fixture;
@@ -41,9 +43,10 @@ use protocol::{
     frame::{FrameError, RequestHead, decode_body},
     internal::BrokerProbeRequest,
     messages::{
-        ApiVersionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
-        DescribeTopicPartitionsRequest, FetchRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
-        OffsetForLeaderEpochRequest, ProduceRequest, Request,
+        ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest,
+        DescribeConfigsRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest,
+        InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest,
+        Request,
     },
 };
 use std::{sync::Arc, time::Duration};
@@ -121,6 +124,8 @@ table! {
     InitProducerIdRequest => init_producer_id,
     OffsetForLeaderEpochRequest => offset_for_leader_epoch,
     DescribeConfigsRequest => describe_configs,
+    CreatePartitionsRequest => create_partitions,
+    ElectLeadersRequest => elect_leaders,
     DescribeClusterRequest => describe_cluster,
     DescribeTopicPartitionsRequest => describe_topic_partitions,
     BrokerProbeRequest => broker_probe,

@@ -1,4 +1,4 @@
-//! Creates, deletes and describes topics, and describes the cluster and its configuration.
+//! Creates, alters, deletes and describes topics, and describes the cluster and its configuration.
 //!
 //! Each call goes to any broker, which passes it on to the controller where it must; it is asked again elsewhere until the
 //! timeout while nobody can answer. It holds no state of its own. Driven by `cli` and `sim`'s workloads.
@@ -16,11 +16,12 @@ use crate::error::ClientError;
 use crate::retry::Backoff;
 use protocol::error_code::ErrorCode;
 use protocol::ids::BrokerId;
+use protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use protocol::messages::delete_topics_request::DeleteTopicState;
 use protocol::messages::describe_topic_partitions_request::{Cursor, TopicRequest};
 use protocol::messages::metadata_request::MetadataRequestTopic;
 use protocol::messages::{
-    CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
     DescribeTopicPartitionsRequest, MetadataRequest, Request, topic_name,
 };
 use runtime::{rand, time};
@@ -84,6 +85,43 @@ impl Admin {
                 outcomes.insert(topic.name.to_string(), outcome);
             }
             left.retain(|name, _| !outcomes.get(*name).is_none_or(is_settled));
+            if left.is_empty() || !wait_before(deadline, &mut failures).await {
+                return Ok(outcomes);
+            }
+        }
+    }
+
+    /// Gives topics more partitions: by name, how many each is to have. Which brokers keep them is left to the cluster. With
+    /// `validate_only` nothing is added, but the answer is the same.
+    ///
+    /// An answer that is lost leaves the partitions added, and the repeated question refused with `INVALID_PARTITIONS`.
+    ///
+    /// # Errors
+    /// When nobody answers. What a controller says against one topic is that topic's outcome.
+    pub async fn create_partitions(
+        &self,
+        counts: &BTreeMap<String, i32>,
+        validate_only: bool,
+    ) -> Result<Outcomes<()>, ClientError> {
+        let deadline = time::now() + self.timeout;
+        let mut outcomes = Outcomes::new();
+        let mut left = counts.clone();
+        let mut failures = 0u32;
+        loop {
+            let topic = |(name, count): (&String, &i32)| {
+                CreatePartitionsTopic::default().with_name(topic_name(name)).with_count(*count).with_assignments(None)
+            };
+            let request = CreatePartitionsRequest::default()
+                .with_topics(left.iter().map(topic).collect())
+                .with_timeout_ms(self.attempt_ms())
+                .with_validate_only(validate_only);
+            let response = self.call(&request, deadline).await?;
+            for topic in &response.results {
+                let message = topic.error_message.as_ref().map(ToString::to_string);
+                let outcome = ClientError::from_code(topic.error_code, message).map_or(Ok(()), Err);
+                outcomes.insert(topic.name.to_string(), outcome);
+            }
+            left.retain(|name, _| !outcomes.get(name).is_none_or(is_settled));
             if left.is_empty() || !wait_before(deadline, &mut failures).await {
                 return Ok(outcomes);
             }

@@ -35,7 +35,8 @@ use protocol::ids::{BrokerEpoch, BrokerId, MonotonicMillis, TopicId};
 use protocol::messages::{
     AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterPartitionRequest, AlterPartitionResponse,
     BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse,
-    CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
+    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
+    DeleteTopicsResponse, ElectLeadersRequest, ElectLeadersResponse,
 };
 use std::sync::Arc;
 
@@ -80,6 +81,20 @@ pub enum ControlRequest {
         /// The request's version: an older client is told other things.
         version: i16,
     },
+    /// A client wants more partitions (37).
+    CreatePartitions {
+        /// What it asks for.
+        request: CreatePartitionsRequest,
+        /// Any number: where the placement of replicas starts.
+        placement_seed: u64,
+    },
+    /// A client wants leaders elected (43).
+    ElectLeaders {
+        /// What it asks for.
+        request: ElectLeadersRequest,
+        /// The request's version: before 1 an answer has no error of its own.
+        version: i16,
+    },
     /// A broker's session ended ([`SessionEffect::Fence`]).
     FenceBroker {
         /// Whose.
@@ -113,6 +128,10 @@ pub enum ControlResponse {
     CreateTopics(CreateTopicsResponse),
     /// To [`ControlRequest::DeleteTopics`].
     DeleteTopics(DeleteTopicsResponse),
+    /// To [`ControlRequest::CreatePartitions`].
+    CreatePartitions(CreatePartitionsResponse),
+    /// To [`ControlRequest::ElectLeaders`].
+    ElectLeaders(ElectLeadersResponse),
     /// To [`ControlRequest::UnregisterBroker`].
     UnregisterBroker(ErrorCode),
 }
@@ -208,6 +227,16 @@ impl Control {
             }
             ControlRequest::DeleteTopics { request, version } => {
                 ControlResponse::DeleteTopics(topics::delete(&mut draft, &request, version))
+            }
+            ControlRequest::CreatePartitions { request, placement_seed } => {
+                let response = topics::expand(&mut draft, &request, placement_seed);
+                if request.validate_only {
+                    draft.discard();
+                }
+                ControlResponse::CreatePartitions(response)
+            }
+            ControlRequest::ElectLeaders { request, version } => {
+                ControlResponse::ElectLeaders(partitions::elect(&mut draft, &request, version))
             }
             ControlRequest::FenceBroker { broker_id, broker_epoch } => {
                 let held = draft.image().broker(broker_id).is_some_and(|broker| broker.epoch == broker_epoch);

@@ -11,10 +11,10 @@ use protocol::ids::BrokerId;
 use runtime::task::block_on_real;
 use std::{collections::BTreeMap, process::ExitCode};
 
-/// Creates, lists, describes and deletes topics
+/// Creates, lists, describes, alters and deletes topics
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  gregor topic create orders -p 3 -r 3 --config min.insync.replicas=2\n  gregor topic describe orders -o json"
+    after_help = "Examples:\n  gregor topic create orders -p 3 -r 3 --config min.insync.replicas=2\n  gregor topic describe orders -o json\n  gregor topic alter orders --partitions 6"
 )]
 pub struct Topic {
     #[command(flatten)]
@@ -49,6 +49,14 @@ enum Command {
         /// Names
         names: Vec<String>,
     },
+    /// Gives a topic more partitions: never fewer, and records stay in theirs
+    Alter {
+        /// Its name
+        name: String,
+        /// How many partitions it is to have
+        #[arg(long, short)]
+        partitions: i32,
+    },
     /// Deletes topics, and everything in them
     Delete {
         /// Names
@@ -82,6 +90,13 @@ impl Topic {
                     output::print_rows(self.output, &["TOPIC"], &rows)?;
                 }
                 Command::Describe { names } => describe_partitions(&admin, &names, self.output).await?,
+                Command::Alter { name, partitions } => {
+                    for (name, outcome) in admin.create_partitions(&BTreeMap::from([(name, partitions)]), false).await?
+                    {
+                        outcome.map_err(|error| Failure::new(format!("topic {name}: {error}")))?;
+                        println!("topic {name} has {partitions} partitions");
+                    }
+                }
                 Command::Delete { names } => {
                     for (name, outcome) in admin.delete_topics(&names).await? {
                         outcome.map_err(|error| Failure::new(format!("topic {name}: {error}")))?;

@@ -44,6 +44,22 @@ fn validating_creates_nothing() {
 }
 
 #[test]
+fn a_topic_gains_partitions_and_never_loses_any() {
+    in_both_worlds(|| async {
+        let cluster = FakeCluster::start(1, 1).await;
+        let admin = admin(&cluster);
+        admin.create_topics(&[NewTopic::new("payments", 3, 1)], false).await.expect("answers");
+        cluster.script(api::CREATE_PARTITIONS, [Fault::Refuse(ErrorCode::NotController)]);
+        let counts = |count| BTreeMap::from([("payments".to_owned(), count), ("gone".to_owned(), count)]);
+        let grown = admin.create_partitions(&counts(5), false).await.expect("answers");
+        assert_eq!(grown["payments"], Ok(()));
+        assert_eq!(grown["gone"].as_ref().map_err(ClientError::code), Err(Some(ErrorCode::UnknownTopicOrPartition)));
+        let again = admin.create_partitions(&counts(4), false).await.expect("answers");
+        assert_eq!(again["payments"].as_ref().map_err(ClientError::code), Err(Some(ErrorCode::InvalidPartitions)));
+    });
+}
+
+#[test]
 fn a_topic_is_described_over_all_its_pages() {
     in_both_worlds(|| async {
         let cluster = FakeCluster::start(1, 5).await;

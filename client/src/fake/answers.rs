@@ -7,6 +7,7 @@ use protocol::error_code::ErrorCode;
 use protocol::frame::{RequestHead, decode_body, encode_response};
 use protocol::ids::{BrokerId, LeaderEpoch, Offset, PartitionIndex, TopicId};
 use protocol::messages::api_versions_response::ApiVersion;
+use protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
 use protocol::messages::create_topics_response::CreatableTopicResult;
 use protocol::messages::delete_topics_response::DeletableTopicResult;
 use protocol::messages::describe_cluster_response::DescribeClusterBroker;
@@ -19,12 +20,12 @@ use protocol::messages::metadata_response::{MetadataResponseBroker, MetadataResp
 use protocol::messages::offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult};
 use protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use protocol::messages::{
-    ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
-    DeleteTopicsResponse, DescribeClusterRequest, DescribeClusterResponse, DescribeTopicPartitionsRequest,
-    DescribeTopicPartitionsResponse, Encodable, FetchRequest, FetchResponse, HeaderVersion, InitProducerIdRequest,
-    InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse,
-    OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, ProduceRequest, ProduceResponse, Request, StrBytes,
-    WireBrokerId, topic_name,
+    ApiVersionsRequest, ApiVersionsResponse, CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest,
+    CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, DescribeClusterRequest, DescribeClusterResponse,
+    DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, Encodable, FetchRequest, FetchResponse,
+    HeaderVersion, InitProducerIdRequest, InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse,
+    MetadataRequest, MetadataResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, ProduceRequest,
+    ProduceResponse, Request, StrBytes, WireBrokerId, topic_name,
 };
 use runtime::time;
 use std::pin::pin;
@@ -67,6 +68,7 @@ pub(super) async fn answer(
         }
         api::CREATE_TOPICS => Some(encode(head, &create_topics(cluster, body(head), refusal, is_done))),
         api::DELETE_TOPICS => Some(encode(head, &delete_topics(cluster, body(head)))),
+        api::CREATE_PARTITIONS => Some(encode(head, &create_partitions(cluster, body(head), refusal))),
         api::DESCRIBE_CLUSTER => {
             let _: DescribeClusterRequest = body(head);
             Some(encode(head, &describe_cluster(cluster)))
@@ -308,6 +310,27 @@ fn create_topics(
         answer.with_error_code(code.map_or(0, ErrorCode::code)).with_topic_id(uuid::Uuid::from_u128(1))
     });
     CreateTopicsResponse::default().with_topics(topics.collect())
+}
+
+fn create_partitions(
+    cluster: &FakeCluster,
+    request: CreatePartitionsRequest,
+    refusal: Option<ErrorCode>,
+) -> CreatePartitionsResponse {
+    let mut state = cluster.shared.state.lock();
+    let results = request.topics.iter().map(|topic| {
+        let code = match state.created.get_mut(topic.name.as_str()) {
+            _ if refusal.is_some() => refusal.unwrap_or(ErrorCode::None),
+            None => ErrorCode::UnknownTopicOrPartition,
+            Some(partitions) if *partitions >= topic.count => ErrorCode::InvalidPartitions,
+            Some(partitions) => {
+                *partitions = topic.count;
+                ErrorCode::None
+            }
+        };
+        CreatePartitionsTopicResult::default().with_name(topic.name.clone()).with_error_code(code.code())
+    });
+    CreatePartitionsResponse::default().with_results(results.collect())
 }
 
 fn delete_topics(cluster: &FakeCluster, request: DeleteTopicsRequest) -> DeleteTopicsResponse {

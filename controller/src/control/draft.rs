@@ -48,6 +48,11 @@ impl<'a> Draft<'a> {
         self.records.push(record);
     }
 
+    /// How many records were decided.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
     /// Forgets the records: it was only asked whether it would work.
     pub fn discard(&mut self) {
         self.records.clear();

@@ -4,6 +4,10 @@
 //! Kafka's `PartitionChangeBuilder` and `ReplicationControlManager`, with eligible leader replicas always on, and with one
 //! difference: the last known leader is elected only if it is acceptable.
 
+mod elections;
+
+pub(super) use elections::elect;
+
 use super::brokers::check_epoch;
 use super::draft::Draft;
 use metadata::config::ElectionConfig;

@@ -3,6 +3,10 @@
 //! As `ReplicationControlManager.createTopics`, `ControllerApis.createTopics` and `ControllerApis.deleteTopics`. Each topic
 //! of a request succeeds or fails alone. Identities and the start of the placement come in with the request.
 
+mod expansion;
+
+pub(super) use expansion::expand;
+
 use super::configs::{self, Refusal};
 use super::draft::Draft;
 use super::placement;
@@ -98,7 +102,7 @@ fn create_one(
     };
     let isrs = assignments.iter().map(|replicas| active(draft.image(), replicas)).collect::<Vec<_>>();
     if let Some(partition) = isrs.iter().position(Vec::is_empty) {
-        return Err(nobody_leads(topic, partition, &assignments[partition]));
+        return Err(nobody_leads(!topic.assignments.is_empty(), partition, &assignments[partition]));
     }
     let replication_factor = assignments.first().map_or(0, Vec::len);
     draft.push(Record::Topic { name: name.to_owned(), topic_id });
@@ -214,8 +218,8 @@ fn active(image: &Image, replicas: &[BrokerId]) -> Vec<BrokerId> {
 }
 
 /// The refusal of a partition none of whose replicas could lead.
-fn nobody_leads(topic: &CreatableTopic, partition: usize, replicas: &[BrokerId]) -> Refusal {
-    if topic.assignments.is_empty() {
+fn nobody_leads(assigned: bool, partition: usize, replicas: &[BrokerId]) -> Refusal {
+    if !assigned {
         let why = format!(
             "Unable to replicate the partition {} time(s): All brokers are currently fenced or in controlled shutdown.",
             replicas.len()

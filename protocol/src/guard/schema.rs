@@ -6,12 +6,14 @@ mod admin;
 mod cluster;
 mod control;
 mod internal;
+mod partitions;
 mod records;
 
 pub use admin::*;
 pub use cluster::*;
 pub use control::*;
 pub use internal::*;
+pub use partitions::*;
 pub use records::*;
 
 /// A version that no message reaches.
