@@ -5,6 +5,7 @@
 
 pub(crate) mod context;
 
+mod alter_partition_reassignments;
 mod api_versions;
 mod auto_creation;
 mod broker_probe;
@@ -21,6 +22,7 @@ mod fixture;
 mod forward;
 mod init_producer_id;
 mod list_offsets;
+mod list_partition_reassignments;
 mod locate;
 mod metadata;
 mod offset_for_leader_epoch;
@@ -43,10 +45,10 @@ use protocol::{
     frame::{FrameError, RequestHead, decode_body},
     internal::BrokerProbeRequest,
     messages::{
-        ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest,
-        DescribeConfigsRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest,
-        InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest,
-        Request,
+        AlterPartitionReassignmentsRequest, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest,
+        DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeTopicPartitionsRequest,
+        ElectLeadersRequest, FetchRequest, InitProducerIdRequest, ListOffsetsRequest,
+        ListPartitionReassignmentsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest, Request,
     },
 };
 use std::{sync::Arc, time::Duration};
@@ -126,6 +128,8 @@ table! {
     DescribeConfigsRequest => describe_configs,
     CreatePartitionsRequest => create_partitions,
     ElectLeadersRequest => elect_leaders,
+    AlterPartitionReassignmentsRequest => alter_partition_reassignments,
+    ListPartitionReassignmentsRequest => list_partition_reassignments,
     DescribeClusterRequest => describe_cluster,
     DescribeTopicPartitionsRequest => describe_topic_partitions,
     BrokerProbeRequest => broker_probe,

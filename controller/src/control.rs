@@ -33,10 +33,11 @@ use metadata::record::Record;
 use protocol::error_code::ErrorCode;
 use protocol::ids::{BrokerEpoch, BrokerId, MonotonicMillis, TopicId};
 use protocol::messages::{
-    AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterPartitionRequest, AlterPartitionResponse,
-    BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse,
-    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
-    DeleteTopicsResponse, ElectLeadersRequest, ElectLeadersResponse,
+    AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterPartitionReassignmentsRequest,
+    AlterPartitionReassignmentsResponse, AlterPartitionRequest, AlterPartitionResponse, BrokerHeartbeatRequest,
+    BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse, CreatePartitionsRequest,
+    CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
+    ElectLeadersRequest, ElectLeadersResponse, ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
 };
 use std::sync::Arc;
 
@@ -95,6 +96,10 @@ pub enum ControlRequest {
         /// The request's version: before 1 an answer has no error of its own.
         version: i16,
     },
+    /// A client wants other replicas, or to have them left as they were (45).
+    AlterPartitionReassignments(AlterPartitionReassignmentsRequest),
+    /// A client asks what is being moved (46).
+    ListPartitionReassignments(ListPartitionReassignmentsRequest),
     /// A broker's session ended ([`SessionEffect::Fence`]).
     FenceBroker {
         /// Whose.
@@ -132,6 +137,10 @@ pub enum ControlResponse {
     CreatePartitions(CreatePartitionsResponse),
     /// To [`ControlRequest::ElectLeaders`].
     ElectLeaders(ElectLeadersResponse),
+    /// To [`ControlRequest::AlterPartitionReassignments`].
+    AlterPartitionReassignments(AlterPartitionReassignmentsResponse),
+    /// To [`ControlRequest::ListPartitionReassignments`].
+    ListPartitionReassignments(ListPartitionReassignmentsResponse),
     /// To [`ControlRequest::UnregisterBroker`].
     UnregisterBroker(ErrorCode),
 }
@@ -229,14 +238,16 @@ impl Control {
                 ControlResponse::DeleteTopics(topics::delete(&mut draft, &request, version))
             }
             ControlRequest::CreatePartitions { request, placement_seed } => {
-                let response = topics::expand(&mut draft, &request, placement_seed);
-                if request.validate_only {
-                    draft.discard();
-                }
-                ControlResponse::CreatePartitions(response)
+                ControlResponse::CreatePartitions(topics::expand(&mut draft, &request, placement_seed))
             }
             ControlRequest::ElectLeaders { request, version } => {
                 ControlResponse::ElectLeaders(partitions::elect(&mut draft, &request, version))
+            }
+            ControlRequest::AlterPartitionReassignments(request) => {
+                ControlResponse::AlterPartitionReassignments(partitions::reassign(&mut draft, &request))
+            }
+            ControlRequest::ListPartitionReassignments(request) => {
+                ControlResponse::ListPartitionReassignments(partitions::list_reassignments(image, &request))
             }
             ControlRequest::FenceBroker { broker_id, broker_epoch } => {
                 let held = draft.image().broker(broker_id).is_some_and(|broker| broker.epoch == broker_epoch);

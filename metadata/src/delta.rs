@@ -6,7 +6,7 @@
 
 use crate::image::{BrokerImage, Image, PartitionImage, TopicImage};
 use crate::record::{ConfigResource, Record};
-use protocol::ids::{BrokerEpoch, BrokerId, MetadataOffset, TopicId, TopicPartition};
+use protocol::ids::{BrokerEpoch, BrokerId, DirectoryId, MetadataOffset, TopicId, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -225,6 +225,8 @@ fn create_partition(image: &mut Image, record: &Record) {
         leader_epoch: *leader_epoch,
         partition_epoch: *partition_epoch,
         leader_recovery_state: *leader_recovery_state,
+        adding_replicas: Vec::new(),
+        removing_replicas: Vec::new(),
     };
     let topic = image.topics.get_mut(*topic_id);
     let topic = topic.unwrap_or_else(|| panic!("Partition names topic {topic_id}, which does not exist"));
@@ -235,8 +237,18 @@ fn create_partition(image: &mut Image, record: &Record) {
 /// The partition epoch rises with every change, the leader epoch with every one that names a leader
 /// (`PartitionRegistration.merge`).
 fn change_partition(image: &mut Image, record: &Record) {
-    let Record::PartitionChange { topic_id, partition, isr, elr, last_known_elr, leader, leader_recovery_state } =
-        record
+    let Record::PartitionChange {
+        topic_id,
+        partition,
+        isr,
+        elr,
+        last_known_elr,
+        leader,
+        leader_recovery_state,
+        replicas,
+        adding_replicas,
+        removing_replicas,
+    } = record
     else {
         unreachable!("called with a changed partition only")
     };
@@ -259,6 +271,20 @@ fn change_partition(image: &mut Image, record: &Record) {
     }
     if let Some(leader_recovery_state) = leader_recovery_state {
         state.leader_recovery_state = *leader_recovery_state;
+    }
+    if let Some(replicas) = replicas {
+        let directory = |replica: &BrokerId| {
+            let at = state.replicas.iter().position(|before| before == replica);
+            at.and_then(|at| state.directories.get(at).copied()).unwrap_or(DirectoryId::ZERO)
+        };
+        state.directories = replicas.iter().map(directory).collect();
+        state.replicas.clone_from(replicas);
+    }
+    if let Some(adding_replicas) = adding_replicas {
+        state.adding_replicas.clone_from(adding_replicas);
+    }
+    if let Some(removing_replicas) = removing_replicas {
+        state.removing_replicas.clone_from(removing_replicas);
     }
 }
 

@@ -173,7 +173,7 @@ pub enum RecordError {
 }
 
 /// Declares the enum of records with, for each, its type and newest version, and from that the codec. Every field of
-/// version 0 is written, in order; a later version gets an arm of its own in `decode`.
+/// the newest version is written, in order; an older version gets an arm of its own in `decode`.
 macro_rules! records {
     ($($(#[$doc:meta])* $record_type:literal / $version:literal $name:ident $({ $($(#[$field_doc:meta])* $field:ident: $kind:ty,)* })?)*) => {
         /// One change of the cluster's metadata.
@@ -192,6 +192,9 @@ macro_rules! records {
 
             /// The bytes of the record. Never fails: every field has a form.
             pub fn encode(&self) -> Bytes {
+                if let Some(bytes) = write_older(self) {
+                    return bytes;
+                }
                 match self {
                     $(Self::$name $({ $($field,)* })? => write($record_type, $version, &($($($field,)*)?)),)*
                 }
@@ -207,6 +210,7 @@ macro_rules! records {
                 };
                 let (record_type, version) = (u16::from_be_bytes([t0, t1]), u16::from_be_bytes([v0, v1]));
                 match (record_type, version) {
+                    (8, 0) => partition_change_0(version, body),
                     $(($record_type, $version) => {
                         let ($($($field,)*)?) = read(stringify!($name), version, body)?;
                         Ok(Self::$name $({ $($field,)* })?)
@@ -308,7 +312,7 @@ records! {
     }
     /// A partition changed: what is `None` stays. The partition epoch rises by one, and the leader epoch with it when
     /// `leader` is given, be it the same leader.
-    8 / 0 PartitionChange {
+    8 / 1 PartitionChange {
         /// The topic.
         topic_id: TopicId,
         /// Which of its partitions.
@@ -323,6 +327,13 @@ records! {
         leader: Option<Option<BrokerId>>,
         /// The new recovery state.
         leader_recovery_state: Option<LeaderRecoveryState>,
+        /// The new assignment, the preferred leader first. While a reassignment goes on: the target, and after it who is to
+        /// leave (KIP-455). Whoever stays keeps its log directory.
+        replicas: Option<Vec<BrokerId>>,
+        /// The replicas that a reassignment brings.
+        adding_replicas: Option<Vec<BrokerId>>,
+        /// The replicas that leave once the reassignment is complete.
+        removing_replicas: Option<Vec<BrokerId>>,
     }
     /// A dynamic setting was given or taken back.
     9 / 0 Config {
@@ -360,6 +371,46 @@ fn write<T: Serialize>(record_type: u16, version: u16, fields: &T) -> Bytes {
     bytes.extend_from_slice(&version.to_be_bytes());
     let bytes = postcard::to_extend(fields, bytes).expect("a growing buffer takes every field, and each has a length");
     Bytes::from(bytes)
+}
+
+/// A change that moves no replica is written as version 0, which every node reads.
+fn write_older(record: &Record) -> Option<Bytes> {
+    match record {
+        Record::PartitionChange {
+            topic_id,
+            partition,
+            isr,
+            elr,
+            last_known_elr,
+            leader,
+            leader_recovery_state,
+            replicas: None,
+            adding_replicas: None,
+            removing_replicas: None,
+        } => {
+            let fields = (topic_id, partition, isr, elr, last_known_elr, leader, leader_recovery_state);
+            Some(write(8, 0, &fields))
+        }
+        _ => None,
+    }
+}
+
+/// Version 0 of PartitionChange, from before partitions could be reassigned.
+fn partition_change_0(version: u16, body: &[u8]) -> Result<Record, RecordError> {
+    let (topic_id, partition, isr, elr, last_known_elr, leader, leader_recovery_state) =
+        read("PartitionChange", version, body)?;
+    Ok(Record::PartitionChange {
+        topic_id,
+        partition,
+        isr,
+        elr,
+        last_known_elr,
+        leader,
+        leader_recovery_state,
+        replicas: None,
+        adding_replicas: None,
+        removing_replicas: None,
+    })
 }
 
 /// The fields of one record, with nothing left over.

@@ -186,6 +186,9 @@ fn a_follower_is_given_to_the_fetchers_and_taken_from_them_when_it_is_elected() 
             last_known_elr: None,
             leader: Some(Some(LOCAL)),
             leader_recovery_state: None,
+            replicas: None,
+            adding_replicas: None,
+            removing_replicas: None,
         }]);
         assert!(matches!(fetching.recv().await, Some(FetchChange::Stop { .. })));
         assert_eq!(story.leading(1).await.standing().leader_epoch, LeaderEpoch(1));
@@ -310,6 +313,9 @@ fn a_log_that_cannot_be_opened_is_copied_anew_by_a_follower_and_no_stop_was_clea
             last_known_elr: None,
             leader: Some(Some(BrokerId(2))),
             leader_recovery_state: None,
+            replicas: None,
+            adding_replicas: None,
+            removing_replicas: None,
         }]);
         story.register();
         for _ in 0..100 {

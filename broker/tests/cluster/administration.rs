@@ -1,13 +1,23 @@
-//! What operators ask about partitions: more of them, other leaders.
+//! What operators ask about partitions: more of them, other leaders, other replicas.
 
-use crate::support::{Cluster, connect_to_leader, create_topic, eventually, leader, metadata, run};
+use crate::support::{Cluster, batch, connect_to_leader, create_topic, eventually, leader, metadata, produce, run};
+use client::Connection;
 use protocol::{
     error_code::ErrorCode,
+    ids::TopicId,
     messages::{
-        CreatePartitionsRequest, ElectLeadersRequest, create_partitions_request::CreatePartitionsTopic,
-        elect_leaders_request::TopicPartitions, topic_name,
+        AlterPartitionReassignmentsRequest, CreatePartitionsRequest, ElectLeadersRequest, FetchRequest,
+        ListPartitionReassignmentsRequest,
+        alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic},
+        create_partitions_request::CreatePartitionsTopic,
+        elect_leaders_request::TopicPartitions,
+        fetch_request::{FetchPartition, FetchTopic},
+        topic_name,
     },
+    record_batch::{BatchHeader, records},
 };
+use runtime::{sync, task, time};
+use std::{collections::BTreeMap, time::Duration};
 
 #[test]
 fn any_broker_adds_partitions_and_knows_them_when_it_answers() {
@@ -77,5 +87,144 @@ fn a_leader_that_is_not_preferred_gives_way_on_demand() {
         let all = ElectLeadersRequest::default().with_topic_partitions(None).with_timeout_ms(20_000);
         let told = connection.call_at(1, &all).await.unwrap();
         assert!(told.replica_election_results.iter().all(|topic| topic.partition_result.is_empty()));
+    });
+}
+
+/// Moves partition 0 to these nodes, or cancels its move.
+async fn reassign(connection: &Connection, topic: &str, replicas: Option<&[i32]>) -> ErrorCode {
+    let replicas = replicas.map(|replicas| replicas.iter().map(|id| (*id).into()).collect());
+    let partition = ReassignablePartition::default().with_partition_index(0).with_replicas(replicas);
+    let topic = ReassignableTopic::default().with_name(topic_name(topic)).with_partitions(vec![partition]);
+    let request = AlterPartitionReassignmentsRequest::default().with_topics(vec![topic]).with_timeout_ms(20_000);
+    let response = connection.call(&request).await.unwrap();
+    assert_eq!(ErrorCode::from_wire(response.error_code), ErrorCode::None);
+    ErrorCode::from_wire(response.responses[0].partitions[0].error_code)
+}
+
+/// Who comes and who leaves, while partition 0 is moved.
+async fn moving(connection: &Connection) -> Option<(Vec<i32>, Vec<i32>)> {
+    let request = ListPartitionReassignmentsRequest::default().with_topics(None).with_timeout_ms(20_000);
+    let response = connection.call(&request).await.unwrap();
+    let partition = response.topics.first()?.partitions.first()?.clone();
+    let ids = |ids: Vec<protocol::messages::WireBrokerId>| ids.into_iter().map(|id| id.0).collect();
+    Some((ids(partition.adding_replicas), ids(partition.removing_replicas)))
+}
+
+async fn replicas(connection: &Connection, topic: &str) -> Vec<i32> {
+    let partition = metadata(connection, &[topic]).await.topics[0].partitions[0].clone();
+    partition.replica_nodes.iter().map(|id| id.0).collect()
+}
+
+/// Writes values one after another, wherever the leader is, until it is told to end; returns them with their offsets.
+async fn write(mut stop: sync::oneshot::Receiver<()>) -> BTreeMap<i64, String> {
+    let asked = Cluster::connect(1).await;
+    let mut acknowledged = BTreeMap::new();
+    let mut leading = Cluster::connect(leader(&asked, "orders", 0).await).await;
+    for number in 0.. {
+        if stop.try_recv().is_ok() {
+            break;
+        }
+        let value = format!("value {number}");
+        loop {
+            let answer = produce(&leading, "orders", 0, batch(&[&value]), -1).await;
+            if ErrorCode::from_wire(answer.error_code) == ErrorCode::None {
+                acknowledged.insert(answer.base_offset, value);
+                break;
+            }
+            time::sleep(Duration::from_millis(20)).await;
+            let id = leader(&asked, "orders", 0).await;
+            if id > 0 {
+                leading = Cluster::connect(id).await;
+            }
+        }
+        time::sleep(Duration::from_millis(5)).await;
+    }
+    acknowledged
+}
+
+/// Every record of partition 0 by its offset.
+async fn read(connection: &Connection, topic_id: TopicId, end: i64) -> BTreeMap<i64, String> {
+    let mut found = BTreeMap::new();
+    let mut next = 0;
+    while next < end {
+        let partition =
+            FetchPartition::default().with_partition(0).with_fetch_offset(next).with_partition_max_bytes(1 << 20);
+        let topic = FetchTopic::default().with_topic_id(topic_id.0).with_partitions(vec![partition]);
+        let request = FetchRequest::default()
+            .with_max_wait_ms(500)
+            .with_min_bytes(1)
+            .with_max_bytes(1 << 20)
+            .with_session_epoch(-1)
+            .with_topics(vec![topic]);
+        let answer = connection.call_at(13, &request).await.unwrap();
+        let data = &answer.responses[0].partitions[0];
+        assert_eq!(ErrorCode::from_wire(data.error_code), ErrorCode::None);
+        let mut bytes = data.records.clone().unwrap_or_default();
+        assert!(!bytes.is_empty(), "nothing at {next}, and {end} records are acknowledged");
+        while !bytes.is_empty() {
+            let header = BatchHeader::parse(&bytes).unwrap();
+            let batch = bytes.split_to(header.size());
+            next = header.base_offset.0;
+            for record in records(&batch, 1 << 20).unwrap() {
+                found.insert(next, String::from_utf8(record.value.unwrap().to_vec()).unwrap());
+                next += 1;
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn a_partition_moves_under_load_and_nothing_is_lost() {
+    for seed in [11, 12, 13] {
+        run(seed, || async {
+            let cluster = Cluster::start(4);
+            cluster.whole().await;
+            let connection = Cluster::connect(1).await;
+            let id = create_topic(&connection, "orders", 1, 2, &[("file.delete.delay.ms", "1000")]).await;
+            let from = replicas(&connection, "orders").await;
+            let to: Vec<i32> = (1..=4).filter(|id| !from.contains(id)).collect();
+            let (end, ended) = sync::oneshot::channel();
+            let writing = task::spawn(write(ended));
+            time::sleep(Duration::from_secs(1)).await;
+            assert_eq!(reassign(&connection, "orders", Some(&to)).await, ErrorCode::None);
+            eventually("the end of the move", async || moving(&connection).await.is_none()).await;
+            eventually("the new replicas", async || replicas(&connection, "orders").await == to).await;
+            time::sleep(Duration::from_secs(1)).await;
+            end.send(()).unwrap();
+            let acknowledged = writing.await.unwrap();
+            assert!(acknowledged.len() > 50, "{}", acknowledged.len());
+            assert!(to.contains(&leader(&connection, "orders", 0).await));
+            let leading = connect_to_leader(&connection, "orders").await;
+            let last = *acknowledged.keys().next_back().unwrap();
+            let found = read(&leading, id, last + 1).await;
+            for (offset, value) in &acknowledged {
+                assert_eq!(found.get(offset), Some(value), "at {offset}");
+            }
+            eventually("the removal of the old logs", async || from.iter().all(|id| !cluster.has(*id, "orders-0")))
+                .await;
+            assert!(to.iter().all(|id| cluster.has(*id, "orders-0")));
+        });
+    }
+}
+
+#[test]
+fn a_move_that_cannot_end_is_told_and_cancelled() {
+    run(4, || async {
+        let mut cluster = Cluster::start(3);
+        cluster.whole().await;
+        let connection = Cluster::connect(1).await;
+        create_topic(&connection, "orders", 1, 1, &[]).await;
+        let from = replicas(&connection, "orders").await;
+        assert_eq!(reassign(&connection, "orders", None).await, ErrorCode::NoReassignmentInProgress);
+        let down = if from == [2] { 3 } else { 2 };
+        cluster.stop(down).await;
+        assert_eq!(reassign(&connection, "orders", Some(&[down])).await, ErrorCode::None);
+        assert_eq!(moving(&connection).await, Some((vec![down], from.clone())));
+        assert_eq!(reassign(&connection, "orders", Some(&[9])).await, ErrorCode::InvalidReplicaAssignment);
+        assert_eq!(reassign(&connection, "orders", None).await, ErrorCode::None);
+        assert_eq!(moving(&connection).await, None);
+        eventually("the old replicas", async || replicas(&connection, "orders").await == from).await;
+        assert_eq!(leader(&connection, "orders", 0).await, from[0]);
     });
 }

@@ -132,6 +132,12 @@ impl Cluster {
         machine.disk.power_loss();
     }
 
+    /// Whether there are files in a directory of a node's disk.
+    pub fn has(&self, id: i32, directory: &str) -> bool {
+        let files = self.machines[&id].disk.files();
+        files.iter().any(|file| file.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/')))
+    }
+
     /// Where clients find a node.
     pub fn address(id: i32) -> String {
         format!("10.0.0.{id}:{CLIENT_PORT}")

@@ -3,7 +3,7 @@
 use super::partitions::unclean_election;
 use metadata::config::{Properties, TopicConfig};
 use metadata::image::{BrokerImage, Image, PartitionImage};
-use metadata::record::Record;
+use metadata::record::{LeaderRecoveryState, Record};
 use protocol::ids::{BrokerEpoch, BrokerId, TopicPartition};
 use std::collections::BTreeSet;
 
@@ -13,6 +13,7 @@ pub(super) fn check(before: &Image, record: &Record, after: &Image, properties: 
     every_broker_epoch_is_unique(after);
     fenced_brokers_are_in_no_isr_and_lead_nothing(after);
     isr_and_elr_are_what_they_should_be(after, properties);
+    a_reassignment_is_of_the_replicas_and_not_yet_complete(after);
     a_leader_from_elsewhere_is_declared(before, record, after);
 }
 
@@ -21,9 +22,10 @@ fn epochs_only_rise(before: &Image, after: &Image) {
     for (of, new) in after.partitions() {
         let Some(old) = before.partition(of).filter(|old| *old != new) else { continue };
         assert_eq!(new.partition_epoch, old.partition_epoch.next(), "partition epoch of {of}");
-        let expected = if new.leader == old.leader { old.leader_epoch } else { old.leader_epoch.next() };
+        let left = old.replicas.iter().any(|replica| !new.replicas.contains(replica));
+        let kept = new.leader == old.leader && !left;
+        let expected = if kept { old.leader_epoch } else { old.leader_epoch.next() };
         assert_eq!(new.leader_epoch, expected, "leader epoch of {of}: {old:?} -> {new:?}");
-        assert_eq!(new.replicas, old.replicas, "replicas of {of}");
     }
     for (id, new) in after.brokers() {
         if let Some(old) = before.broker(id) {
@@ -71,12 +73,37 @@ fn isr_and_elr_are_what_they_should_be(image: &Image, properties: &Properties) {
     }
 }
 
-/// 10: who is elected from outside ISR and ELR is declared to be, and is active.
+/// KIP-455: replicas are nobody twice, those who stay come first, who comes and who leaves are of them; and the reassignment
+/// goes on because one of those who stay is not in sync yet.
+fn a_reassignment_is_of_the_replicas_and_not_yet_complete(image: &Image) {
+    for (of, state) in image.partitions() {
+        let PartitionImage { replicas, adding_replicas, removing_replicas, isr, directories, .. } = state;
+        let unique: BTreeSet<&BrokerId> = replicas.iter().collect();
+        assert_eq!((unique.len(), directories.len()), (replicas.len(), replicas.len()), "replicas of {of}: {state:?}");
+        assert!(!replicas.is_empty(), "{of} has no replicas");
+        let moving: BTreeSet<&BrokerId> = adding_replicas.iter().chain(removing_replicas).collect();
+        assert_eq!(moving.len(), adding_replicas.len() + removing_replicas.len(), "comes and leaves: {state:?}");
+        assert!(moving.iter().all(|replica| replicas.contains(replica)), "a stranger moves in {of}: {state:?}");
+        let (target, leaving) = replicas.split_at(replicas.len() - removing_replicas.len());
+        assert!(leaving.iter().all(|replica| removing_replicas.contains(replica)), "who leaves comes last: {state:?}");
+        let complete = target.iter().all(|replica| isr.contains(replica));
+        assert!(!state.is_reassigning() || !complete, "{of} is moved and does not know: {state:?}");
+    }
+}
+
+/// 10: who is elected from outside ISR and ELR is declared to be, and is active. A move that is over may give the lead to
+/// somebody whom the leader found in sync just now.
 fn a_leader_from_elsewhere_is_declared(before: &Image, record: &Record, after: &Image) {
-    let Record::PartitionChange { topic_id, partition, leader: Some(Some(leader)), .. } = record else { return };
+    let Record::PartitionChange { topic_id, partition, leader: Some(Some(leader)), isr, replicas, .. } = record else {
+        return;
+    };
     let of = TopicPartition { topic_id: *topic_id, partition: *partition };
     let old = before.partition(of).expect("a change is of something");
     let complete = old.isr.contains(leader) || old.elr.contains(leader);
-    assert_eq!(complete, !unclean_election(old, record), "election of {leader} in {of}: {old:?}");
+    let new = after.partition(of).expect("a change removes no partition");
+    let found = replicas.is_some()
+        && new.leader_recovery_state == LeaderRecoveryState::Recovered
+        && isr.as_ref().is_some_and(|isr| isr.contains(leader));
+    assert_eq!(complete || found, !unclean_election(old, record), "election of {leader} in {of}: {old:?}");
     assert!(after.is_active(*leader), "broker {leader} leads {of} and is not active");
 }

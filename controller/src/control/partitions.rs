@@ -5,8 +5,10 @@
 //! difference: the last known leader is elected only if it is acceptable.
 
 mod elections;
+mod reassignment;
 
 pub(super) use elections::elect;
+pub(super) use reassignment::{list as list_reassignments, reassign};
 
 use super::brokers::check_epoch;
 use super::draft::Draft;
@@ -38,11 +40,14 @@ enum Election {
 /// A change of one partition, before its consequences are known.
 struct Change<'a> {
     state: &'a PartitionImage,
-    /// `min(min.insync.replicas, replicas)`.
-    min_isr: usize,
+    config: ElectionConfig,
     election: Election,
     /// Who may lead.
     acceptable: &'a dyn Fn(BrokerId) -> bool,
+    /// The assignment that is to be, of it who comes and who leaves.
+    replicas: Vec<BrokerId>,
+    adding_replicas: Vec<BrokerId>,
+    removing_replicas: Vec<BrokerId>,
     /// The in-sync replicas that are to be.
     isr: Vec<BrokerId>,
     /// A replica that may have lost records that it had confirmed.
@@ -52,12 +57,15 @@ struct Change<'a> {
 
 impl<'a> Change<'a> {
     /// No change; elections aside.
-    fn of(state: &'a PartitionImage, min_isr: usize, acceptable: &'a dyn Fn(BrokerId) -> bool) -> Self {
+    fn of(state: &'a PartitionImage, config: ElectionConfig, acceptable: &'a dyn Fn(BrokerId) -> bool) -> Self {
         Self {
             state,
-            min_isr,
+            config,
             election: Election::Online,
             acceptable,
+            replicas: state.replicas.clone(),
+            adding_replicas: state.adding_replicas.clone(),
+            removing_replicas: state.removing_replicas.clone(),
             isr: state.isr.clone(),
             unclean: None,
             leader_recovery_state: state.leader_recovery_state,
@@ -67,6 +75,7 @@ impl<'a> Change<'a> {
     /// The partition as it is to be: ELR, leader and last known leader follow from the rest
     /// (`PartitionChangeBuilder.build`). Epochs are left as they were.
     fn outcome(mut self) -> PartitionImage {
+        self.complete_reassignment();
         let mut elr = self.eligible();
         let elected = self.elect(&elr);
         let leader = match elected {
@@ -85,7 +94,10 @@ impl<'a> Change<'a> {
             }
             Elected::Nobody => None,
         };
-        if self.isr.len() >= self.min_isr {
+        // The leader that was elected may be all that was waited for.
+        self.complete_reassignment();
+        elr.retain(|replica| self.replicas.contains(replica));
+        if self.isr.len() >= self.min_isr() {
             elr.clear();
         }
         let last_known_elr = match leader {
@@ -97,6 +109,9 @@ impl<'a> Change<'a> {
             None => self.state.last_known_elr.clone(),
         };
         PartitionImage {
+            replicas: self.replicas,
+            adding_replicas: self.adding_replicas,
+            removing_replicas: self.removing_replicas,
             isr: self.isr,
             elr,
             last_known_elr,
@@ -106,11 +121,34 @@ impl<'a> Change<'a> {
         }
     }
 
+    /// `min(min.insync.replicas, replicas)`.
+    fn min_isr(&self) -> usize {
+        self.config.effective_min_isr(self.replicas.len())
+    }
+
+    /// A reassignment is complete once every replica that is to stay is in sync (`PartitionReassignmentReplicas`,
+    /// KAFKA-15665): whoever was to leave leaves.
+    fn complete_reassignment(&mut self) {
+        if self.adding_replicas.is_empty() && self.removing_replicas.is_empty() {
+            return;
+        }
+        let removing = &self.removing_replicas;
+        let target: Vec<BrokerId> =
+            self.replicas.iter().copied().filter(|replica| !removing.contains(replica)).collect();
+        if target.is_empty() || !target.iter().all(|replica| self.isr.contains(replica)) {
+            return;
+        }
+        self.isr.retain(|replica| target.contains(replica));
+        self.replicas = target;
+        self.adding_replicas.clear();
+        self.removing_replicas.clear();
+    }
+
     /// The eligible leader replicas, in the order of the assignment: who was in sync or eligible, is not in sync now, and
     /// did not lose anything; nobody once enough are in sync, because the high watermark may then leave them behind
     /// (`PartitionChangeBuilder.maybePopulateTargetElr`).
     fn eligible(&self) -> Vec<BrokerId> {
-        if self.isr.len() >= self.min_isr {
+        if self.isr.len() >= self.min_isr() {
             return Vec::new();
         }
         let eligible = |replica: &BrokerId| {
@@ -118,22 +156,24 @@ impl<'a> Change<'a> {
                 && !self.isr.contains(replica)
                 && self.unclean != Some(*replica)
         };
-        self.state.replicas.iter().copied().filter(eligible).collect()
+        self.replicas.iter().copied().filter(eligible).collect()
     }
 
     fn elect(&self, elr: &[BrokerId]) -> Elected {
-        let PartitionImage { replicas, leader, last_known_elr, .. } = self.state;
+        let PartitionImage { leader, last_known_elr, .. } = self.state;
+        let replicas = &self.replicas;
         let valid = |replica: BrokerId| {
             let complete = if self.isr.is_empty() { elr.contains(&replica) } else { self.isr.contains(&replica) };
             complete && (self.acceptable)(replica)
         };
-        let preferred = (self.election == Election::Preferred).then(|| self.state.preferred_leader()).flatten();
+        let preferred = (self.election == Election::Preferred).then(|| replicas.first().copied()).flatten();
         let first_choices = [preferred, *leader];
         let mut choices = first_choices.into_iter().flatten().chain(replicas.iter().copied());
         if let Some(leader) = choices.find(|replica| valid(*replica)) {
             return Elected::Clean(leader);
         }
         if let ([], [], [last]) = (&*self.isr, elr, &**last_known_elr)
+            && replicas.contains(last)
             && (self.acceptable)(*last)
         {
             return Elected::Unclean(*last);
@@ -157,7 +197,8 @@ enum Elected {
 }
 
 /// The record that turns one state of a partition into another, if they differ. Naming the leader is what raises the
-/// leader epoch, so it is named only when it changes.
+/// leader epoch, so it is named only when it changes, or when somebody is a replica no more: nobody may count on what was
+/// known of that one (`PartitionChangeBuilder.triggerLeaderEpochBumpForReplicaReassignmentIfNeeded`).
 fn difference(of: TopicPartition, old: &PartitionImage, new: &PartitionImage) -> Option<Record> {
     fn changed<T: PartialEq + Clone>(old: &T, new: &T) -> Option<T> {
         (old != new).then(|| new.clone())
@@ -165,13 +206,20 @@ fn difference(of: TopicPartition, old: &PartitionImage, new: &PartitionImage) ->
     let isr = changed(&old.isr, &new.isr);
     let elr = changed(&old.elr, &new.elr);
     let last_known_elr = changed(&old.last_known_elr, &new.last_known_elr);
-    let leader = changed(&old.leader, &new.leader);
+    let left = old.replicas.iter().any(|replica| !new.replicas.contains(replica));
+    let leader = changed(&old.leader, &new.leader).or(left.then_some(new.leader));
     let leader_recovery_state = changed(&old.leader_recovery_state, &new.leader_recovery_state);
+    let replicas = changed(&old.replicas, &new.replicas);
+    let adding_replicas = changed(&old.adding_replicas, &new.adding_replicas);
+    let removing_replicas = changed(&old.removing_replicas, &new.removing_replicas);
     let any = isr.is_some()
         || elr.is_some()
         || last_known_elr.is_some()
         || leader.is_some()
-        || leader_recovery_state.is_some();
+        || leader_recovery_state.is_some()
+        || replicas.is_some()
+        || adding_replicas.is_some()
+        || removing_replicas.is_some();
     let TopicPartition { topic_id, partition } = of;
     any.then_some(Record::PartitionChange {
         topic_id,
@@ -181,6 +229,9 @@ fn difference(of: TopicPartition, old: &PartitionImage, new: &PartitionImage) ->
         last_known_elr,
         leader,
         leader_recovery_state,
+        replicas,
+        adding_replicas,
+        removing_replicas,
     })
 }
 
@@ -204,7 +255,7 @@ fn change_of<'a>(
     acceptable: &'a dyn Fn(BrokerId) -> bool,
 ) -> Change<'a> {
     let election = if config.unclean_leader_election_enable { Election::Unclean } else { Election::Online };
-    Change { election, ..Change::of(state, config.effective_min_isr(state.replication_factor()), acceptable) }
+    Change { election, ..Change::of(state, config, acceptable) }
 }
 
 /// Why a broker leaves the in-sync replicas.

@@ -4,6 +4,7 @@ use super::*;
 use metadata::delta;
 use metadata::image::PartitionImage;
 use protocol::ids::{PartitionIndex, TopicPartition};
+use protocol::messages::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
 use protocol::messages::alter_partition_request::{BrokerState, PartitionData, TopicData};
 use protocol::messages::broker_registration_request::{Feature, Listener};
 use protocol::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig};
@@ -220,6 +221,24 @@ impl Story {
         ErrorCode::from_code(partition.unwrap_or(response.error_code)).expect("a code of Kafka's")
     }
 
+    /// Moves a topic's first partition to these replicas, or cancels its move; returns the partition's error code and what
+    /// is said with it.
+    pub fn reassign(&mut self, name: &str, replicas: Option<&[i32]>, any_factor: bool) -> (ErrorCode, String) {
+        let replicas = replicas.map(|replicas| replicas.iter().copied().map(WireBrokerId).collect());
+        let partition = ReassignablePartition::default().with_partition_index(0).with_replicas(replicas);
+        let topic = ReassignableTopic::default().with_name(topic_name(name)).with_partitions(vec![partition]);
+        let request = AlterPartitionReassignmentsRequest::default()
+            .with_allow_replication_factor_change(any_factor)
+            .with_topics(vec![topic]);
+        let decided = self.decide(ControlRequest::AlterPartitionReassignments(request));
+        let ControlResponse::AlterPartitionReassignments(response) = decided else {
+            panic!("another request's response")
+        };
+        let told = &response.responses[0].partitions[0];
+        let message = told.error_message.as_ref().map(ToString::to_string).unwrap_or_default();
+        (ErrorCode::from_code(told.error_code).expect("a code of Kafka's"), message)
+    }
+
     /// The leader of a topic's first partition has these in-sync replicas committed.
     pub fn isr(&mut self, name: &str, isr: &[i32]) {
         let leader = self.partition(name).leader.expect("somebody leads").0;
@@ -280,6 +299,11 @@ pub(super) fn line(state: &PartitionImage) -> String {
     line += &list("isr", &state.isr);
     line += &list("elr", &state.elr);
     line += &list("last", &state.last_known_elr);
+    if state.is_reassigning() {
+        line += &list("replicas", &state.replicas);
+        line += &list("adding", &state.adding_replicas);
+        line += &list("removing", &state.removing_replicas);
+    }
     if state.leader_recovery_state == metadata::record::LeaderRecoveryState::Recovering {
         line += "  recovering";
     }

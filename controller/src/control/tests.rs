@@ -289,6 +289,7 @@ enum Step {
     Alter { topic: usize, members: Vec<i32>, stale: bool },
     Create { replication_factor: i16, partitions: i32, min_isr: i32, unclean: bool },
     Delete { topic: usize },
+    Reassign { topic: usize, replicas: Vec<i32> },
     Balance,
     Wait { millis: u64 },
 }
@@ -309,6 +310,9 @@ fn step() -> impl Strategy<Value = Step> {
             }
         ),
         1 => (0..4_usize).prop_map(|topic| Step::Delete { topic }),
+        // Nobody means: cancel.
+        3 => (0..4_usize, prop::collection::vec(1..=5_i32, 0..4))
+            .prop_map(|(topic, replicas)| Step::Reassign { topic, replicas }),
         1 => Just(Step::Balance),
         2 => (0..4_000_u64).prop_map(|millis| Step::Wait { millis }),
     ]
@@ -337,6 +341,7 @@ impl Story {
                 self.create_somehow(replication_factor, partitions, min_isr, unclean);
             }
             Step::Delete { topic } => self.delete_somehow(topic),
+            Step::Reassign { topic, replicas } => self.reassign_somehow(topic, &replicas),
             Step::Balance => {
                 self.decide(ControlRequest::BalanceLeaders);
             }
@@ -378,6 +383,11 @@ impl Story {
         self.create(CreateTopicsRequest::default().with_topics(vec![topic]));
     }
 
+    fn reassign_somehow(&mut self, topic: usize, replicas: &[i32]) {
+        let Some(name) = self.nth_topic(topic) else { return };
+        self.reassign(&name, (!replicas.is_empty()).then_some(replicas), true);
+    }
+
     fn delete_somehow(&mut self, topic: usize) {
         let Some(name) = self.nth_topic(topic) else { return };
         let request = DeleteTopicsRequest::default().with_topic_names(vec![protocol::messages::topic_name(&name)]);
@@ -395,7 +405,11 @@ impl Story {
         for name in names {
             if self.partition(&name).leader.is_some() {
                 let replicas: Vec<i32> = self.partition(&name).replicas.iter().map(|replica| replica.0).collect();
-                self.isr(&name, &replicas);
+                let leader = self.partition(&name).leader.expect("asked just now").0;
+                let asked = self.alteration(&name, &replicas);
+                let told = self.alter_as(leader, asked);
+                assert!(matches!(told, ErrorCode::None | ErrorCode::NewLeaderElected), "{told}");
+                assert!(!self.partition(&name).is_reassigning(), "everybody is in sync");
             }
         }
     }

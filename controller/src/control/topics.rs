@@ -188,7 +188,7 @@ fn read_assignments(image: &Image, topic: &CreatableTopic) -> Result<Vec<Vec<Bro
 }
 
 /// Whether these brokers may keep one partition, whose siblings have `expected` replicas.
-fn check_replicas(image: &Image, replicas: &[BrokerId], expected: usize) -> Result<(), Refusal> {
+pub(super) fn check_replicas(image: &Image, replicas: &[BrokerId], expected: usize) -> Result<(), Refusal> {
     let refuse =
         |why: String| Err((ErrorCode::InvalidReplicaAssignment, format!("The manual partition assignment {why}")));
     if replicas.is_empty() {

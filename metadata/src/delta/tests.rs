@@ -15,6 +15,9 @@ fn change(partition: i32, leader: Option<Option<i32>>, isr: Option<&[i32]>) -> R
         last_known_elr: None,
         leader: leader.map(|leader| leader.map(BrokerId)),
         leader_recovery_state: None,
+        replicas: None,
+        adding_replicas: None,
+        removing_replicas: None,
     }
 }
 
@@ -165,6 +168,9 @@ fn plausible(image: &Image, what: u8, which: i32, fresh: u128) -> Record {
             last_known_elr: None,
             leader: fresh.is_multiple_of(2).then_some(Some(BrokerId(which))),
             leader_recovery_state: None,
+            replicas: None,
+            adding_replicas: None,
+            removing_replicas: None,
         },
         (6, _, Some(topic)) => Record::RemoveTopic { topic_id: topic.id },
         _ => Record::NoOp,

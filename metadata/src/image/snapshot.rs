@@ -1,7 +1,8 @@
 //! Pure. An image as bytes, and the digest of those bytes.
 //!
 //! The layout is `version: u16` in network order, then postcard. Maps are written in the order of their keys, so equal
-//! images give equal bytes on every node, whatever records they came from.
+//! images give equal bytes on every node, whatever records they came from. What is being moved comes after the rest, as
+//! version 1; an image in which nothing moves is written as version 0.
 
 use super::{BrokerImage, Image, PartitionImage, ProducerIdsImage, TopicImage};
 use crate::record::ConfigResource;
@@ -10,8 +11,8 @@ use protocol::ids::{BrokerId, MetadataOffset, PartitionIndex, TopicId};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 
-/// The only version so far.
-const VERSION: u16 = 0;
+/// The newest version: with what is being moved.
+const VERSION: u16 = 1;
 
 /// Why bytes are not an image.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +50,9 @@ pub enum SnapshotError {
 /// One topic: its identity, its name, its partitions.
 type Topic<Name, Partition> = (TopicId, Name, Vec<(PartitionIndex, Partition)>);
 
+/// A partition that is being moved: who comes, who leaves.
+type Move<Brokers> = (TopicId, PartitionIndex, Brokers, Brokers);
+
 /// Version 0, as it is read.
 #[derive(Deserialize)]
 struct Body {
@@ -82,9 +86,17 @@ impl Image {
             features: self.features.iter().collect(),
             producer_ids: &self.producer_ids,
         };
-        let bytes = postcard::to_extend(&body, VERSION.to_be_bytes().to_vec())
-            .expect("a growing buffer takes every field, and each has a length");
-        Bytes::from(bytes)
+        let moving = self.partitions().filter(|(_, state)| state.is_reassigning());
+        let moves: Vec<Move<&[BrokerId]>> = moving
+            .map(|(of, state)| (of.topic_id, of.partition, &*state.adding_replicas, &*state.removing_replicas))
+            .collect();
+        let version = if moves.is_empty() { 0 } else { VERSION };
+        let bytes = postcard::to_extend(&body, version.to_be_bytes().to_vec());
+        let bytes = match moves.is_empty() {
+            true => bytes,
+            false => bytes.and_then(|bytes| postcard::to_extend(&moves, bytes)),
+        };
+        Bytes::from(bytes.expect("a growing buffer takes every field, and each has a length"))
     }
 
     /// Reads what [`Image::encode`] wrote.
@@ -96,15 +108,28 @@ impl Image {
             return Err(SnapshotError::TooShort { length: bytes.len() });
         };
         let version = u16::from_be_bytes(*version);
-        if version != VERSION {
+        if version > VERSION {
             return Err(SnapshotError::UnknownVersion { version });
         }
-        let (body, rest) =
-            postcard::take_from_bytes::<Body>(body).map_err(|cause| SnapshotError::Malformed { version, cause })?;
+        let malformed = |cause| SnapshotError::Malformed { version, cause };
+        let (body, rest) = postcard::take_from_bytes::<Body>(body).map_err(malformed)?;
+        let (moves, rest) = match version {
+            0 => (Vec::new(), rest),
+            _ => postcard::take_from_bytes::<Vec<Move<Vec<BrokerId>>>>(rest).map_err(malformed)?,
+        };
         if !rest.is_empty() {
             return Err(SnapshotError::LeftOver { version, extra: rest.len() });
         }
-        Ok(body.into_image())
+        let mut image = body.into_image();
+        for (topic_id, partition, adding_replicas, removing_replicas) in moves {
+            let topic = image.topics.get_mut(topic_id);
+            let state = topic.and_then(|topic| topic.partitions.get_mut(&partition));
+            let state = state.ok_or_else(|| malformed(postcard::Error::SerdeDeCustom))?;
+            let state = Arc::make_mut(state);
+            state.adding_replicas = adding_replicas;
+            state.removing_replicas = removing_replicas;
+        }
+        Ok(image)
     }
 
     /// A digest of the whole image: equal images have equal digests, and two that differ almost surely do not.

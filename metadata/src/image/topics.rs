@@ -27,12 +27,23 @@ pub struct PartitionImage {
     pub partition_epoch: PartitionEpoch,
     /// Whether the leader was elected uncleanly and has not recovered.
     pub leader_recovery_state: LeaderRecoveryState,
+    /// The replicas that a reassignment brings, while it goes on (KIP-455).
+    #[serde(skip)]
+    pub adding_replicas: Vec<BrokerId>,
+    /// The replicas that leave once the reassignment is complete.
+    #[serde(skip)]
+    pub removing_replicas: Vec<BrokerId>,
 }
 
 impl PartitionImage {
     /// The replica that leads when everything is well: the first of the assignment.
     pub fn preferred_leader(&self) -> Option<BrokerId> {
         self.replicas.first().copied()
+    }
+
+    /// Whether its replicas are being moved (`PartitionReassignmentReplicas.isReassignmentInProgress`).
+    pub fn is_reassigning(&self) -> bool {
+        !self.adding_replicas.is_empty() || !self.removing_replicas.is_empty()
     }
 
     /// The replication factor.

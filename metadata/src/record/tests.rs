@@ -84,15 +84,23 @@ fn partition() -> impl Strategy<Value = Record> {
 
 fn partition_change() -> impl Strategy<Value = Record> {
     let members = (option::of(brokers()), option::of(brokers()), option::of(brokers()));
-    (topic_id(), any::<i32>(), members, option::of(option::of(broker_id())), option::of(recovery())).prop_map(
-        |(topic_id, partition, (isr, elr, last_known_elr), leader, leader_recovery_state)| Record::PartitionChange {
-            topic_id,
-            partition: PartitionIndex(partition),
-            isr,
-            elr,
-            last_known_elr,
-            leader,
-            leader_recovery_state,
+    let assignment = (option::of(brokers()), option::of(brokers()), option::of(brokers()));
+    let leader = (option::of(option::of(broker_id())), option::of(recovery()));
+    (topic_id(), any::<i32>(), members, leader, assignment).prop_map(
+        |(topic_id, partition, (isr, elr, last_known_elr), (leader, leader_recovery_state), assignment)| {
+            let (replicas, adding_replicas, removing_replicas) = assignment;
+            Record::PartitionChange {
+                topic_id,
+                partition: PartitionIndex(partition),
+                isr,
+                elr,
+                last_known_elr,
+                leader,
+                leader_recovery_state,
+                replicas,
+                adding_replicas,
+                removing_replicas,
+            }
         },
     )
 }
@@ -199,8 +207,24 @@ fn the_bytes_of_a_record_do_not_change_from_build_to_build() {
         last_known_elr: None,
         leader: Some(None),
         leader_recovery_state: None,
+        replicas: None,
+        adding_replicas: None,
+        removing_replicas: None,
     };
     insta::assert_snapshot!(hex(change), @"00080000100000000000000000000000000000000706010202040000010000");
+    let moved = Record::PartitionChange {
+        topic_id,
+        partition: PartitionIndex(3),
+        isr: None,
+        elr: None,
+        last_known_elr: None,
+        leader: None,
+        leader_recovery_state: None,
+        replicas: Some(vec![BrokerId(2), BrokerId(1)]),
+        adding_replicas: Some(vec![BrokerId(2)]),
+        removing_replicas: Some(vec![]),
+    };
+    insta::assert_snapshot!(hex(moved), @"000800011000000000000000000000000000000007060000000000010204020101040100");
     insta::assert_snapshot!(hex(Record::Topic { name: "orders".into(), topic_id }), @"00050000066f72646572731000000000000000000000000000000007");
     insta::assert_snapshot!(hex(Record::NoOp), @"000c0000");
 }

@@ -36,6 +36,8 @@ fn what_a_client_is_told_is_what_kafka_4_3_advertises_or_less() {
         (32, 1, 4),
         (37, 0, 3),
         (43, 0, 2),
+        (45, 0, 1),
+        (46, 0, 0),
         (60, 0, 2),
         (75, 0, 0),
     ];
@@ -75,6 +77,8 @@ fn the_codec_covers_every_version_that_is_served() {
     covers::<DescribeConfigsRequest>();
     covers::<CreatePartitionsRequest>();
     covers::<ElectLeadersRequest>();
+    covers::<AlterPartitionReassignmentsRequest>();
+    covers::<ListPartitionReassignmentsRequest>();
     covers::<AlterPartitionRequest>();
     covers::<EnvelopeRequest>();
     covers::<DescribeClusterRequest>();
@@ -85,7 +89,7 @@ fn the_codec_covers_every_version_that_is_served() {
     covers::<RaftRequest>();
     covers::<MetadataFetchRequest>();
     covers::<BrokerProbeRequest>();
-    assert_eq!(API_TABLE.len(), 22, "a row was added: add its request here");
+    assert_eq!(API_TABLE.len(), 24, "a row was added: add its request here");
 }
 
 #[test]

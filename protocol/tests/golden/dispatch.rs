@@ -23,6 +23,8 @@ macro_rules! by_key {
             32 => $call::<DescribeConfigsRequest>($($argument),*),
             37 => $call::<CreatePartitionsRequest>($($argument),*),
             43 => $call::<ElectLeadersRequest>($($argument),*),
+            45 => $call::<AlterPartitionReassignmentsRequest>($($argument),*),
+            46 => $call::<ListPartitionReassignmentsRequest>($($argument),*),
             56 => $call::<AlterPartitionRequest>($($argument),*),
             58 => $call::<EnvelopeRequest>($($argument),*),
             60 => $call::<DescribeClusterRequest>($($argument),*),

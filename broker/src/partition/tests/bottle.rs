@@ -142,6 +142,9 @@ impl Bottle {
             last_known_elr: None,
             leader,
             leader_recovery_state: None,
+            replicas: None,
+            adding_replicas: None,
+            removing_replicas: None,
         });
     }
 

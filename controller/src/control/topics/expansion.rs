@@ -49,6 +49,9 @@ pub(in crate::control) fn expand(
             }
         });
     }
+    if request.validate_only {
+        draft.discard();
+    }
     CreatePartitionsResponse::default().with_results(results)
 }
 

@@ -46,6 +46,10 @@ pub(super) async fn handle(
             api::DELETE_TOPICS => delete_topics(handlers, context, &head, authorized).await,
             api::CREATE_PARTITIONS => partitions::create(handlers, context, &head, authorized).await,
             api::ELECT_LEADERS => partitions::elect(handlers, context, &head, authorized).await,
+            api::ALTER_PARTITION_REASSIGNMENTS => partitions::reassign(handlers, context, &head, authorized).await,
+            api::LIST_PARTITION_REASSIGNMENTS => {
+                partitions::list_reassignments(handlers, context, &head, authorized).await
+            }
             other => {
                 tracing::warn!(api = other.0, "a request that is not for controllers was forwarded");
                 Err(ErrorCode::InvalidRequest)

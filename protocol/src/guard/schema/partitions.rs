@@ -54,3 +54,74 @@ pub const ELECT_LEADERS_RESPONSE: Schema = Schema {
         ),
     ],
 };
+
+/// AlterPartitionReassignmentsRequest, versions 0 to 1.
+pub const ALTER_PARTITION_REASSIGNMENTS_REQUEST: Schema = Schema {
+    flexible_since: 0,
+    fields: &[
+        int32("timeout_ms"),
+        bool("allow_replication_factor_change").since(1),
+        structs(
+            "topics",
+            &[
+                string("name"),
+                structs("partitions", &[int32("partition_index"), array("replicas", &Kind::Int32).nullable()]),
+            ],
+        ),
+    ],
+};
+
+/// AlterPartitionReassignmentsResponse, versions 0 to 1.
+pub const ALTER_PARTITION_REASSIGNMENTS_RESPONSE: Schema = Schema {
+    flexible_since: 0,
+    fields: &[
+        int32("throttle_time_ms"),
+        bool("allow_replication_factor_change").since(1),
+        int16("error_code"),
+        string("error_message").nullable(),
+        structs(
+            "responses",
+            &[
+                string("name"),
+                structs(
+                    "partitions",
+                    &[int32("partition_index"), int16("error_code"), string("error_message").nullable()],
+                ),
+            ],
+        ),
+    ],
+};
+
+/// ListPartitionReassignmentsRequest, version 0.
+pub const LIST_PARTITION_REASSIGNMENTS_REQUEST: Schema = Schema {
+    flexible_since: 0,
+    fields: &[
+        int32("timeout_ms"),
+        structs("topics", &[string("name"), array("partition_indexes", &Kind::Int32)]).nullable(),
+    ],
+};
+
+/// ListPartitionReassignmentsResponse, version 0.
+pub const LIST_PARTITION_REASSIGNMENTS_RESPONSE: Schema = Schema {
+    flexible_since: 0,
+    fields: &[
+        int32("throttle_time_ms"),
+        int16("error_code"),
+        string("error_message").nullable(),
+        structs(
+            "topics",
+            &[
+                string("name"),
+                structs(
+                    "partitions",
+                    &[
+                        int32("partition_index"),
+                        array("replicas", &Kind::Int32),
+                        array("adding_replicas", &Kind::Int32),
+                        array("removing_replicas", &Kind::Int32),
+                    ],
+                ),
+            ],
+        ),
+    ],
+};

@@ -1,4 +1,4 @@
-//! What clients ask about partitions: how many there are, who leads them.
+//! What clients ask about partitions: how many there are, who leads them, who keeps them.
 
 use super::{Handlers, decide, invalid, wrap};
 use crate::{
@@ -10,7 +10,9 @@ use protocol::{
     error_code::ErrorCode,
     frame::{RequestHead, decode_body},
     messages::{
-        CreatePartitionsRequest, CreatePartitionsResponse, ElectLeadersRequest, ElectLeadersResponse,
+        AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, CreatePartitionsRequest,
+        CreatePartitionsResponse, ElectLeadersRequest, ElectLeadersResponse, ListPartitionReassignmentsRequest,
+        ListPartitionReassignmentsResponse, StrBytes,
         create_partitions_response::CreatePartitionsTopicResult,
         elect_leaders_response::{PartitionResult, ReplicaElectionResult},
     },
@@ -77,6 +79,50 @@ pub(super) async fn elect(
             ElectLeadersResponse::default()
                 .with_error_code(if head.api_version >= 1 { code } else { 0 })
                 .with_replica_election_results(results.collect())
+        }
+    };
+    wrap(head, &response.with_throttle_time_ms(context.throttle_time_ms()))
+}
+
+/// AlterPartitionReassignments (45).
+pub(super) async fn reassign(
+    handlers: &Handlers,
+    context: &RequestContext,
+    head: &RequestHead,
+    authorized: Result<(), ErrorCode>,
+) -> Result<Bytes, ErrorCode> {
+    let request: AlterPartitionReassignmentsRequest = decode_body(head).map_err(invalid)?;
+    let timeout_ms = request.timeout_ms;
+    let control = ControlRequest::AlterPartitionReassignments(request);
+    let response = match decide_for_cluster(handlers, context, authorized, timeout_ms, control).await? {
+        Ok(ControlResponse::AlterPartitionReassignments(response)) => response,
+        other => {
+            let code = super::super::refusal(other);
+            AlterPartitionReassignmentsResponse::default()
+                .with_error_code(code.code())
+                .with_error_message(Some(StrBytes::from_static_str(code.message())))
+        }
+    };
+    wrap(head, &response.with_throttle_time_ms(context.throttle_time_ms()))
+}
+
+/// ListPartitionReassignments (46).
+pub(super) async fn list_reassignments(
+    handlers: &Handlers,
+    context: &RequestContext,
+    head: &RequestHead,
+    authorized: Result<(), ErrorCode>,
+) -> Result<Bytes, ErrorCode> {
+    let request: ListPartitionReassignmentsRequest = decode_body(head).map_err(invalid)?;
+    let timeout_ms = request.timeout_ms;
+    let control = ControlRequest::ListPartitionReassignments(request);
+    let response = match decide_for_cluster(handlers, context, authorized, timeout_ms, control).await? {
+        Ok(ControlResponse::ListPartitionReassignments(response)) => response,
+        other => {
+            let code = super::super::refusal(other);
+            ListPartitionReassignmentsResponse::default()
+                .with_error_code(code.code())
+                .with_error_message(Some(StrBytes::from_static_str(code.message())))
         }
     };
     wrap(head, &response.with_throttle_time_ms(context.throttle_time_ms()))

@@ -1,0 +1,33 @@
+//! ListPartitionReassignments (46): the controller tells.
+
+use super::{
+    Services,
+    context::{Outcome, RequestContext},
+    forward,
+    view::text,
+};
+use protocol::messages::{ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse};
+use std::sync::Arc;
+
+/// Passes the request on to the active controller. The controller alone knows what has been decided.
+///
+/// Without an answer from the controller: `REQUEST_TIMED_OUT`.
+pub(super) fn handle(
+    services: &Arc<Services>,
+    context: &RequestContext,
+    request: ListPartitionReassignmentsRequest,
+) -> Outcome {
+    let (services, context) = (services.clone(), context.clone());
+    Outcome::Waiting(Box::pin(async move {
+        let deadline = context.deadline_within(request.timeout_ms);
+        let version = context.api_version;
+        let response = match forward::to_controller(&services.controllers, &context, version, &request, deadline).await
+        {
+            Ok(response) => response,
+            Err(error) => ListPartitionReassignmentsResponse::default()
+                .with_error_code(error.code())
+                .with_error_message(Some(text(error.message()))),
+        };
+        context.answer(&response.with_throttle_time_ms(context.throttle_time_ms()))
+    }))
+}
