@@ -8,6 +8,7 @@
 pub mod appending;
 pub mod context;
 pub mod copying;
+pub mod deletion;
 pub mod fetch_wait;
 pub mod fetching;
 pub mod isr;
@@ -278,25 +279,11 @@ impl Partition {
         self.reconsider(&mut replica);
     }
 
-    /// Looks after the log: begins the flush that closed segments, or `flush.ms`, ask for, and with `retention` removes
-    /// what the topic does not keep and forgets producers that were silent for long. Returns the flush.
-    pub fn maintain(&self, retention: bool) -> Option<SyncTask> {
-        let now = wall_now();
-        let mut replica = self.replica.lock();
-        if matches!(replica.state.role(), Role::Offline) {
-            return None;
-        }
-        if retention {
-            let high_watermark = replica.state.high_watermark();
-            if let Err(error) = replica.log.delete_old_segments(now, high_watermark) {
-                self.fail(&mut replica, &error);
-                return None;
-            }
-            let start = replica.log.log_start_offset();
-            replica.state.on_log_start(start);
-            replica.log.expire_producers(now);
-        }
-        replica.log.wants_flush(now).then(|| replica.log.flush())
+    /// Begins the flush that closed segments, or `flush.ms`, ask for, and returns it.
+    pub fn flush_if_due(&self) -> Option<SyncTask> {
+        let replica = self.replica.lock();
+        let due = !matches!(replica.state.role(), Role::Offline) && replica.log.wants_flush(wall_now());
+        due.then(|| replica.log.flush())
     }
 
     /// Below this everything is on the device.

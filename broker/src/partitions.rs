@@ -7,6 +7,7 @@
 
 mod checkpoints;
 mod creation;
+mod deletion;
 mod loading;
 
 pub use loading::{LoadError, Loaded, Outgoing, PartitionsConfig};

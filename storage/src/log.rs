@@ -10,6 +10,7 @@
 //! segment that holds the recovery point, as its checkpoint file had it; so a segment is closed only beyond the highest
 //! recovery point that file may hold, which matters after a truncation.
 
+mod deletion;
 mod reading;
 mod truncation;
 
@@ -30,6 +31,7 @@ use protocol::{
 use runtime::disk::{Disk, File, Open};
 use std::{collections::BTreeSet, sync::Arc};
 
+pub use deletion::DeletedFiles;
 pub use reading::{FoundOffset, LogSlice};
 
 /// How the log was left.
@@ -113,7 +115,25 @@ impl Log {
         recovery: Recovery,
         now: WallMillis,
     ) -> Result<Self, LogError> {
-        recovery::open(disk, directory, config, recovery, now).await
+        recovery::open(disk, directory, config, (recovery, Offset::ZERO), now).await
+    }
+
+    /// As [`Self::open`], of a log whose first offset was written down. Segments below it are removed before anything else:
+    /// a crash while they were being deleted may have left any of them. If the log ends before that offset, it begins anew
+    /// there (`LogLoader.deleteSegmentsIfLogStartGreaterThanLogEnd`).
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_from(
+        disk: &Disk,
+        directory: &str,
+        config: LogConfig,
+        (recovery, log_start_offset): (Recovery, Offset),
+        now: WallMillis,
+    ) -> Result<Self, LogError> {
+        let mut log = recovery::open(disk, directory, config, (recovery, log_start_offset), now).await?;
+        log.restore_log_start_offset(log_start_offset)?.await?;
+        Ok(log)
     }
 
     /// The topic's identity, from `partition.metadata`.

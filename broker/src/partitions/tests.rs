@@ -232,6 +232,59 @@ fn a_high_watermark_that_was_written_down_is_known_after_a_crash() {
     });
 }
 
+fn waiting_to_be_removed(story: &Story) -> usize {
+    story.platter.files().iter().filter(|path| path.ends_with(".deleted")).count()
+}
+
+#[test]
+fn what_is_not_retained_is_deleted_and_does_not_come_back_with_a_power_loss() {
+    run(|| async {
+        let mut story = Story::new();
+        story.start().await;
+        story.register();
+        story.create_topic(1, 1);
+        let partition = story.leading(1).await;
+        (0..3).for_each(|_| append(&partition));
+        // The records are from 1970.
+        story.partitions().delete_old_segments().await;
+        assert_eq!(partition.standing().log_start_offset, Offset(3));
+        assert!(waiting_to_be_removed(&story) > 0);
+        time::sleep(Duration::from_secs(61)).await;
+        assert_eq!(waiting_to_be_removed(&story), 0);
+        append(&partition);
+        drop(partition);
+        story.platter.power_loss();
+        story.start().await;
+        let replicas = story.partitions().replicas.lock();
+        assert_eq!(replicas.found[&of(1)].standing().log_start_offset, Offset(3));
+    });
+}
+
+#[test]
+fn a_new_topic_of_an_old_name_does_not_begin_where_the_old_one_did() {
+    run(|| async {
+        let mut story = Story::new();
+        story.start().await;
+        story.register();
+        story.create_topic(1, 1);
+        let old = story.leading(1).await;
+        (0..3).for_each(|_| append(&old));
+        story.partitions().delete_old_segments().await;
+        assert_eq!(old.standing().log_start_offset, Offset(3));
+        story.delete_topic(1);
+        story.create_topic(2, 1);
+        let new = story.leading(2).await;
+        append(&new);
+        new.close().unwrap().await.unwrap();
+        drop((old, new));
+        story.platter.power_loss();
+        story.start().await;
+        let replicas = story.partitions().replicas.lock();
+        let standing = replicas.found[&of(2)].standing();
+        assert_eq!((standing.log_start_offset, standing.log_end_offset), (Offset(0), Offset(1)));
+    });
+}
+
 #[test]
 fn a_topic_of_the_same_name_gets_a_log_of_its_own() {
     run(|| async {

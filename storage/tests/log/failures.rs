@@ -9,7 +9,7 @@ use runtime::simulation::{
     Options,
     disk::{Damage, Faults},
 };
-use storage::{AppendError, LogError, Recovery, producer_state::ProducerError};
+use storage::{AppendError, Log, LogError, Recovery, producer_state::ProducerError};
 
 #[test]
 fn after_a_failed_append_no_other_is_attempted() {
@@ -152,6 +152,32 @@ fn bit_rot_after_the_recovery_point_is_cut_and_a_hole_before_it_is_refused() {
         assert!(platter.damage(&segments[1], Damage::Remove));
         let hole = open(&disk, tiny(), Recovery::Unclean { recovery_point: end }).await;
         assert!(matches!(hole, Err(LogError::Corrupt { .. })), "{hole:?}");
+    });
+}
+
+#[test]
+fn segments_below_a_log_start_that_was_written_down_may_be_there_in_any_state() {
+    simulated(1, |disk, platter| async move {
+        let mut log = create(&disk, tiny()).await;
+        for at in 0..40 {
+            lead(&mut log, anonymous(3, at), 0).expect("a healthy disk");
+        }
+        log.flush().await.expect("a healthy disk");
+        let recovery_point = log.recovery_point();
+        let segments: Vec<_> = platter.files().into_iter().filter(|path| path.ends_with(".log")).collect();
+        drop(log);
+        let base = |path: &str| Offset(path[DIRECTORY.len() + 1..][..20].parse().expect("an offset"));
+        let start = base(&segments[3]).plus(1);
+        assert!(
+            platter.damage(&segments[1], Damage::Remove)
+                && platter.damage(&segments[2], Damage::LoseTail { length: 7 })
+        );
+        let begins = (Recovery::Unclean { recovery_point }, start);
+        for _ in 0..2 {
+            let log = Log::open_from(&disk, DIRECTORY, tiny(), begins, NOW).await.expect("it opens");
+            assert_eq!((log.log_start_offset(), log.log_end_offset()), (start, Offset(120)));
+            assert_eq!(log.segment_count(), segments.len() - 3);
+        }
     });
 }
 
