@@ -9,6 +9,7 @@ mod api_versions;
 mod auto_creation;
 mod broker_probe;
 mod create_topics;
+mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
@@ -41,9 +42,9 @@ use protocol::{
     frame::{FrameError, RequestHead, decode_body},
     internal::BrokerProbeRequest,
     messages::{
-        ApiVersionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
-        DescribeTopicPartitionsRequest, FetchRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
-        OffsetForLeaderEpochRequest, ProduceRequest, Request,
+        ApiVersionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest,
+        DescribeConfigsRequest, DescribeTopicPartitionsRequest, FetchRequest, InitProducerIdRequest,
+        ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest, Request,
     },
 };
 use std::{sync::Arc, time::Duration};
@@ -118,6 +119,7 @@ table! {
     ApiVersionsRequest => api_versions,
     CreateTopicsRequest => create_topics,
     DeleteTopicsRequest => delete_topics,
+    DeleteRecordsRequest => delete_records,
     InitProducerIdRequest => init_producer_id,
     OffsetForLeaderEpochRequest => offset_for_leader_epoch,
     DescribeConfigsRequest => describe_configs,

@@ -23,7 +23,7 @@ use context::{Proposed, ReplicaContext, monotonic_now, wall_now};
 use fetch_wait::Ringer;
 use isr::{IsrAnswer, IsrProposal, JoinFloor};
 use protocol::ids::{BrokerId, LeaderEpoch, Offset, TopicPartition};
-use runtime::sync::{Guard, Lock};
+use runtime::sync::{Guard, Lock, Notify};
 use runtime::{buggify, mutant, mutant_diverged, observe, rand, sometimes, task, time};
 use state::{Answered, Effects, PartitionState, PartitionUpdate, Role, Transition, initial_high_watermark};
 use std::sync::Arc;
@@ -50,6 +50,8 @@ struct Replica {
     log: Log,
     acknowledgements: Acknowledgements,
     parked: Parked<Ringer>,
+    /// Woken when the low watermark may have risen, or will not be known here any more.
+    low_watermark_moved: Arc<Notify>,
     /// How many removals of segments are not durable yet: until then the log refuses appends.
     unsettled: usize,
 }
@@ -122,7 +124,8 @@ impl Partition {
         let join_floor = if mutant!("Z04") { JoinFloor::HighWatermark } else { JoinFloor::EpochStart };
         let state = PartitionState::new(context.local, context.lag_max, join_floor, (start, end), high_watermark);
         let (acknowledgements, parked) = (Acknowledgements::default(), Parked::default());
-        let replica = Replica { state, log, acknowledgements, parked, unsettled: 0 };
+        let low_watermark_moved = Arc::default();
+        let replica = Replica { state, log, acknowledgements, parked, low_watermark_moved, unsettled: 0 };
         Arc::new(Self { id, topic, directory, context, replica: Lock::new(RANK, replica) })
     }
 
@@ -268,7 +271,9 @@ impl Partition {
 
     /// The metadata of brokers changed: who may join the ISR, and whom the high watermark waits for, may have too.
     pub fn on_brokers_changed(&self) {
-        self.reconsider(&mut self.replica.lock());
+        let mut replica = self.replica.lock();
+        self.reconsider(&mut replica);
+        replica.low_watermark_moved.notify_waiters();
     }
 
     /// Takes the topic's settings as they are now.
@@ -462,6 +467,7 @@ impl Replica {
     fn wake_all_fetches(&mut self) {
         self.parked.take_followers().for_each(|follower| follower.ring());
         self.parked.take_consumers().for_each(|consumer| consumer.ring());
+        self.low_watermark_moved.notify_waiters();
     }
 }
 

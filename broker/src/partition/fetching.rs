@@ -142,7 +142,11 @@ impl Partition {
                 broker_epoch: fetch.broker_epoch,
                 fetch_offset: fetch.fetch_offset,
             });
+            let start = replica.state.in_sync().and_then(|in_sync| in_sync.log_start_offset_of(fetch.follower));
             let effects = replica.state.on_follower_fetch(fetch, monotonic_now(), &self.context.image);
+            if start != Some(fetch.log_start_offset) {
+                replica.low_watermark_moved.notify_waiters();
+            }
             self.carry_out(&mut replica, effects);
         }
         Ok(Fetched {

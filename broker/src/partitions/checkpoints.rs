@@ -36,6 +36,7 @@ impl Partitions {
                 () = time::sleep_until(flush_at) => {
                     let retention = time::now() >= retention_at;
                     self.flush_due_logs().await;
+                    self.checkpoint_all_log_starts().await;
                     if retention {
                         self.delete_old_segments().await;
                     }
@@ -106,9 +107,16 @@ impl Partitions {
         }
     }
 
+    /// Writes down where logs begin whose start has risen since: a follower learns of deleted records from its leader.
+    async fn checkpoint_all_log_starts(&self) {
+        for (number, _) in self.working_directories() {
+            self.checkpoint_log_starts(number).await;
+        }
+    }
+
     /// Writes down where every log of a directory begins, and returns what is written down then. When it cannot be, the
     /// directory has failed.
-    pub(super) async fn checkpoint_log_starts(&self, number: usize) -> Checkpoint {
+    pub async fn checkpoint_log_starts(&self, number: usize) -> Checkpoint {
         let directory = &self.directories[number];
         let mut held = directory.checkpoints.lock().await;
         let mut starts = Checkpoint::default();

@@ -8,5 +8,6 @@ compile_error!("these tests run in the simulator: build without RUSTFLAGS in the
 mod admin;
 mod connections;
 mod data;
+mod logs;
 mod restarts;
 mod support;

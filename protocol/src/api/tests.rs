@@ -31,6 +31,7 @@ fn what_a_client_is_told_is_what_kafka_4_3_advertises_or_less() {
         (18, 0, 4),
         (19, 2, 7),
         (20, 1, 6),
+        (21, 0, 2),
         (22, 0, 5),
         (23, 2, 4),
         (32, 1, 4),
@@ -68,6 +69,7 @@ fn the_codec_covers_every_version_that_is_served() {
     covers::<ApiVersionsRequest>();
     covers::<CreateTopicsRequest>();
     covers::<DeleteTopicsRequest>();
+    covers::<DeleteRecordsRequest>();
     covers::<InitProducerIdRequest>();
     covers::<OffsetForLeaderEpochRequest>();
     covers::<DescribeConfigsRequest>();
@@ -81,7 +83,7 @@ fn the_codec_covers_every_version_that_is_served() {
     covers::<RaftRequest>();
     covers::<MetadataFetchRequest>();
     covers::<BrokerProbeRequest>();
-    assert_eq!(API_TABLE.len(), 20, "a row was added: add its request here");
+    assert_eq!(API_TABLE.len(), 21, "a row was added: add its request here");
 }
 
 #[test]

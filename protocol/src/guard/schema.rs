@@ -6,12 +6,14 @@ mod admin;
 mod cluster;
 mod control;
 mod internal;
+mod logs;
 mod records;
 
 pub use admin::*;
 pub use cluster::*;
 pub use control::*;
 pub use internal::*;
+pub use logs::*;
 pub use records::*;
 
 /// A version that no message reaches.

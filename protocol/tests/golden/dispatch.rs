@@ -18,6 +18,7 @@ macro_rules! by_key {
             18 => $call::<ApiVersionsRequest>($($argument),*),
             19 => $call::<CreateTopicsRequest>($($argument),*),
             20 => $call::<DeleteTopicsRequest>($($argument),*),
+            21 => $call::<DeleteRecordsRequest>($($argument),*),
             22 => $call::<InitProducerIdRequest>($($argument),*),
             23 => $call::<OffsetForLeaderEpochRequest>($($argument),*),
             32 => $call::<DescribeConfigsRequest>($($argument),*),

@@ -1,0 +1,101 @@
+//! What becomes of old and deleted records, and what brokers say of their logs.
+
+use crate::support::{Cluster, batch, connect_to_leader, create_topic, eventually, leader, list_offset, produce, run};
+use client::{Admin, ClusterOptions, Connection, PartitionName};
+use protocol::{
+    error_code::ErrorCode,
+    ids::{Offset, PartitionIndex},
+    messages::{
+        DeleteRecordsRequest,
+        delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic},
+        topic_name,
+    },
+};
+use std::{collections::BTreeMap, time::Duration};
+
+fn admin(nodes: i32) -> Admin {
+    let options = ClusterOptions::new((1..=nodes).map(Cluster::address));
+    Admin::new(client::Cluster::new(options), Duration::from_secs(25))
+}
+
+/// Asks a broker for a deletion in every version, and says what it said.
+async fn delete(connection: &Connection, topic: &str, offset: i64) -> ErrorCode {
+    let partition = DeleteRecordsPartition::default().with_partition_index(0).with_offset(offset);
+    let topic = DeleteRecordsTopic::default().with_name(topic_name(topic)).with_partitions(vec![partition]);
+    let request = DeleteRecordsRequest::default().with_topics(vec![topic]).with_timeout_ms(10_000);
+    let mut told = Vec::new();
+    for version in 0..=2 {
+        let response = connection.call_at(version, &request).await.unwrap();
+        told.push(ErrorCode::from_wire(response.topics[0].partitions[0].error_code));
+    }
+    assert!(told.iter().all(|code| *code == told[0]), "{told:?}");
+    told[0]
+}
+
+#[test]
+fn deleted_records_stay_deleted_when_another_replica_leads() {
+    run(21, || async {
+        let mut cluster = Cluster::start(3);
+        cluster.whole().await;
+        let connection = Cluster::connect(1).await;
+        create_topic(&connection, "orders", 1, 3, &[]).await;
+        let leading = connect_to_leader(&connection, "orders").await;
+        for _ in 0..10 {
+            assert_eq!(produce(&leading, "orders", 0, batch(&["one", "two"]), -1).await.error_code, 0);
+        }
+        let partition = PartitionName::new("orders", PartitionIndex(0));
+        let before = |offset| BTreeMap::from([(partition.clone(), offset)]);
+        let deleted = admin(3).delete_records(&before(Some(Offset(7)))).await.unwrap();
+        assert_eq!(deleted[&partition].as_ref().unwrap(), &Offset(7));
+        assert_eq!(list_offset(&leading, "orders", -2, 5).await, (0, 7));
+
+        let first = leader(&connection, "orders", 0).await;
+        cluster.power_off(first);
+        let survivor = Cluster::connect(if first == 1 { 2 } else { 1 }).await;
+        eventually("another leader", async || ![-1, first].contains(&leader(&survivor, "orders", 0).await)).await;
+        let leading = connect_to_leader(&survivor, "orders").await;
+        assert_eq!(list_offset(&leading, "orders", -2, 5).await, (0, 7));
+        // Without an offset everything goes that is committed; the broker that is down is not waited for.
+        let deleted = admin(3).delete_records(&before(None)).await.unwrap();
+        assert_eq!(deleted[&partition].as_ref().unwrap(), &Offset(20));
+        assert_eq!(list_offset(&leading, "orders", -1, 5).await, (0, 20));
+
+        // The one that was away begins where the others do.
+        cluster.boot(first);
+        let second = leader(&survivor, "orders", 0).await;
+        cluster.whole().await;
+        eventually("a third copy that begins there too", async || {
+            let deleted = admin(3).delete_records(&before(Some(Offset(20)))).await.unwrap();
+            deleted[&partition].as_ref().is_ok_and(|begins| *begins == Offset(20))
+        })
+        .await;
+        cluster.power_off(second);
+        let survivor = Cluster::connect(first).await;
+        eventually("another leader", async || ![-1, second].contains(&leader(&survivor, "orders", 0).await)).await;
+        let leading = connect_to_leader(&survivor, "orders").await;
+        assert_eq!(list_offset(&leading, "orders", -2, 5).await, (0, 20));
+    });
+}
+
+#[test]
+fn what_may_not_be_deleted_is_refused_with_kafkas_codes() {
+    run(22, || async {
+        let cluster = Cluster::start(1);
+        cluster.whole().await;
+        let connection = Cluster::connect(1).await;
+        create_topic(&connection, "orders", 1, 1, &[]).await;
+        create_topic(&connection, "table", 1, 1, &[("cleanup.policy", "compact")]).await;
+        connect_to_leader(&connection, "table").await;
+        let leading = connect_to_leader(&connection, "orders").await;
+        assert_eq!(produce(&leading, "orders", 0, batch(&["one"]), -1).await.error_code, 0);
+        assert_eq!(delete(&leading, "orders", 2).await, ErrorCode::OffsetOutOfRange);
+        assert_eq!(delete(&leading, "orders", -2).await, ErrorCode::OffsetOutOfRange);
+        assert_eq!(delete(&leading, "nothing", 0).await, ErrorCode::UnknownTopicOrPartition);
+        assert_eq!(delete(&leading, "table", 0).await, ErrorCode::PolicyViolation);
+        assert_eq!(delete(&leading, "orders", 0).await, ErrorCode::None);
+        let unknown = BTreeMap::from([(PartitionName::new("nothing", PartitionIndex(0)), None)]);
+        let outcomes = admin(1).delete_records(&unknown).await.unwrap();
+        let error = outcomes.into_values().next().unwrap().unwrap_err();
+        assert_eq!(error.code(), Some(ErrorCode::UnknownTopicOrPartition));
+    });
+}
