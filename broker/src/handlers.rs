@@ -13,6 +13,8 @@ mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_log_dirs;
+mod describe_producers;
 mod describe_topic_partitions;
 mod fetch;
 #[cfg(test)]
@@ -43,8 +45,9 @@ use protocol::{
     internal::BrokerProbeRequest,
     messages::{
         ApiVersionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest,
-        DescribeConfigsRequest, DescribeTopicPartitionsRequest, FetchRequest, InitProducerIdRequest,
-        ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest, Request,
+        DescribeConfigsRequest, DescribeLogDirsRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest,
+        FetchRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest,
+        ProduceRequest, Request,
     },
 };
 use std::{sync::Arc, time::Duration};
@@ -123,7 +126,9 @@ table! {
     InitProducerIdRequest => init_producer_id,
     OffsetForLeaderEpochRequest => offset_for_leader_epoch,
     DescribeConfigsRequest => describe_configs,
+    DescribeLogDirsRequest => describe_log_dirs,
     DescribeClusterRequest => describe_cluster,
+    DescribeProducersRequest => describe_producers,
     DescribeTopicPartitionsRequest => describe_topic_partitions,
     BrokerProbeRequest => broker_probe,
 }

@@ -1,13 +1,17 @@
 //! What becomes of old and deleted records, and what brokers say of their logs.
 
-use crate::support::{Cluster, batch, connect_to_leader, create_topic, eventually, leader, list_offset, produce, run};
+use crate::support::{
+    Cluster, batch, batch_of, connect_to_leader, create_topic, eventually, leader, list_offset, produce, run,
+};
 use client::{Admin, ClusterOptions, Connection, PartitionName};
 use protocol::{
     error_code::ErrorCode,
-    ids::{Offset, PartitionIndex},
+    ids::{Offset, PartitionIndex, ProducerEpoch, ProducerId, Sequence},
     messages::{
-        DeleteRecordsRequest,
+        DeleteRecordsRequest, DescribeLogDirsRequest, DescribeProducersRequest, InitProducerIdRequest,
         delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic},
+        describe_log_dirs_request::DescribableLogDirTopic,
+        describe_producers_request::TopicRequest,
         topic_name,
     },
 };
@@ -97,5 +101,61 @@ fn what_may_not_be_deleted_is_refused_with_kafkas_codes() {
         let outcomes = admin(1).delete_records(&unknown).await.unwrap();
         let error = outcomes.into_values().next().unwrap().unwrap_err();
         assert_eq!(error.code(), Some(ErrorCode::UnknownTopicOrPartition));
+    });
+}
+
+#[test]
+fn a_broker_tells_of_its_directories_and_of_the_replicas_in_them() {
+    run(23, || async {
+        let cluster = Cluster::start(1);
+        cluster.whole().await;
+        let connection = Cluster::connect(1).await;
+        for topic in ["orders", "audit"] {
+            create_topic(&connection, topic, 2, 1, &[]).await;
+        }
+        let leading = connect_to_leader(&connection, "orders").await;
+        let records = batch(&["one"]);
+        let size = records.len() as i64;
+        assert_eq!(produce(&leading, "orders", 0, records, -1).await.error_code, 0);
+        let asked = DescribableLogDirTopic::default().with_topic(topic_name("orders")).with_partitions(vec![0, 7]);
+        for version in 1..=4 {
+            for topics in [None, Some(vec![asked.clone()])] {
+                let request = DescribeLogDirsRequest::default().with_topics(topics.clone());
+                let response = leading.call_at(version, &request).await.unwrap();
+                let [directory] = &response.results[..] else { panic!("{response:?}") };
+                assert_eq!((response.error_code, directory.error_code), (0, 0));
+                assert_eq!(directory.log_dir.as_str(), "/simulated/1");
+                let partitions = directory.topics.iter().flat_map(|topic| &topic.partitions).count();
+                assert_eq!(partitions, if topics.is_some() { 1 } else { 4 });
+                let orders = directory.topics.iter().find(|topic| topic.name == topic_name("orders")).unwrap();
+                let told = &orders.partitions[0];
+                assert_eq!((told.partition_size, told.offset_lag, told.is_future_key), (size, 0, false));
+            }
+        }
+    });
+}
+
+#[test]
+fn a_broker_tells_of_the_producers_that_a_log_remembers() {
+    run(24, || async {
+        let cluster = Cluster::start(1);
+        cluster.whole().await;
+        let connection = Cluster::connect(1).await;
+        create_topic(&connection, "orders", 1, 1, &[]).await;
+        let leading = connect_to_leader(&connection, "orders").await;
+        let request = InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(0);
+        let id = leading.call(&request).await.unwrap().producer_id.0;
+        let records = batch_of(&["one", "two"], ProducerId(id), ProducerEpoch(0), Sequence(0));
+        assert_eq!(produce(&leading, "orders", 0, records, -1).await.error_code, 0);
+        let topics = ["orders", "nothing"]
+            .map(|name| TopicRequest::default().with_name(topic_name(name)).with_partition_indexes(vec![0]));
+        let request = DescribeProducersRequest::default().with_topics(topics.to_vec());
+        let response = leading.call(&request).await.unwrap();
+        let told = &response.topics[0].partitions[0];
+        let [producer] = &told.active_producers[..] else { panic!("{told:?}") };
+        assert_eq!((producer.producer_id.0, producer.producer_epoch, producer.last_sequence), (id, 0, 1));
+        assert_eq!((producer.coordinator_epoch, producer.current_txn_start_offset), (-1, -1));
+        let unknown = &response.topics[1].partitions[0];
+        assert_eq!(ErrorCode::from_wire(unknown.error_code), ErrorCode::UnknownTopicOrPartition);
     });
 }

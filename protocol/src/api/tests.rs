@@ -35,7 +35,9 @@ fn what_a_client_is_told_is_what_kafka_4_3_advertises_or_less() {
         (22, 0, 5),
         (23, 2, 4),
         (32, 1, 4),
+        (35, 1, 5),
         (60, 0, 2),
+        (61, 0, 0),
         (75, 0, 0),
     ];
     let answer = api_versions_response(4, Plane::Client, &FinalizedFeatures::default(), &[]);
@@ -73,9 +75,11 @@ fn the_codec_covers_every_version_that_is_served() {
     covers::<InitProducerIdRequest>();
     covers::<OffsetForLeaderEpochRequest>();
     covers::<DescribeConfigsRequest>();
+    covers::<DescribeLogDirsRequest>();
     covers::<AlterPartitionRequest>();
     covers::<EnvelopeRequest>();
     covers::<DescribeClusterRequest>();
+    covers::<DescribeProducersRequest>();
     covers::<BrokerRegistrationRequest>();
     covers::<BrokerHeartbeatRequest>();
     covers::<AllocateProducerIdsRequest>();
@@ -83,7 +87,7 @@ fn the_codec_covers_every_version_that_is_served() {
     covers::<RaftRequest>();
     covers::<MetadataFetchRequest>();
     covers::<BrokerProbeRequest>();
-    assert_eq!(API_TABLE.len(), 21, "a row was added: add its request here");
+    assert_eq!(API_TABLE.len(), 23, "a row was added: add its request here");
 }
 
 #[test]
