@@ -2,7 +2,8 @@
 //!
 //! After a crash everything from the recovery point's segment on is read again. A batch counts if it is whole, its CRC is
 //! right, it begins where the one before it ended, and its leader epoch is not lower; the first that does not, and all that
-//! follows, is cut off. Indexes, leader epochs and producers are derived from what remains. Nothing here depends on how far
+//! follows, is cut off. But a bad batch below the recovery point, in a segment that was closed, is no torn write: it was on
+//! the device. Such a log is not opened, and not cut, for another replica has the data. Indexes, leader epochs and producers are derived from what remains. Nothing here depends on how far
 //! an earlier attempt came.
 
 mod reader;
@@ -97,6 +98,10 @@ pub(crate) async fn open(
         names_changed: false,
         cut: None,
         cut_bytes: 0,
+        recovery_point: match recovery {
+            Recovery::Clean => Offset::ZERO,
+            Recovery::Unclean { recovery_point } => recovery_point,
+        },
     };
     // It reads a lot: not on the threads that serve.
     let loaded = runtime::task::blocking(move || loading.load(recovery, log_start_offset)).await;
@@ -152,6 +157,8 @@ struct Loading {
     /// The file that is to be cut, and its new length.
     cut: Option<(File, u64)>,
     cut_bytes: u64,
+    /// What the checkpoint file says; zero after a clean stop.
+    recovery_point: Offset,
 }
 
 /// A log, but for what must become durable.
@@ -270,6 +277,8 @@ impl Loading {
             Err(error) => return Err(LogError::io("read", path, error)),
         };
         match LeaderEpochs::parse(&String::from_utf8_lossy(&bytes)) {
+            // A file that lost its contents says as much as none: a log without epochs shows none either.
+            Ok(epochs) if epochs.entries().is_empty() => Ok(None),
             Ok(epochs) => Ok(Some(epochs)),
             Err(what) => {
                 tracing::warn!(path, what, "the leader epochs are read from the log");
@@ -364,6 +373,11 @@ impl Loading {
             }
             let mut segment = Segment::open(&self.disk, &self.directory, *base, Open::Existing, self.now)?;
             let cut_bytes = self.scan_segment(&mut segment)?;
+            let is_closed = bases.last() != Some(base);
+            if cut_bytes > 0 && is_closed && segment.end_offset < self.recovery_point {
+                let what = format!("offset {} was on the device, and is not sound", segment.end_offset);
+                return Err(LogError::Corrupt { path: segment.path("log"), position: segment.size, what });
+            }
             expected = segment.end_offset;
             torn = cut_bytes > 0;
             self.cut_bytes += cut_bytes;

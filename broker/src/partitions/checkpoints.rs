@@ -3,7 +3,7 @@
 use super::{Checkpoints, Directory, Partitions};
 use crate::partition::Partition;
 use futures_util::future::join_all;
-use protocol::ids::{BrokerEpoch, PartitionIndex};
+use protocol::ids::{BrokerEpoch, Offset, PartitionIndex};
 use runtime::sync::Shutdown;
 use runtime::time;
 use std::sync::Arc;
@@ -114,14 +114,17 @@ impl Partitions {
         }
     }
 
-    /// Writes down where every log of a directory begins, and returns what is written down then. When it cannot be, the
-    /// directory has failed.
+    /// Writes down where the logs of a directory begin that do not begin at zero, and returns what is written down then. When
+    /// it cannot be, the directory has failed.
     pub async fn checkpoint_log_starts(&self, number: usize) -> Checkpoint {
         let directory = &self.directories[number];
         let mut held = directory.checkpoints.lock().await;
         let mut starts = Checkpoint::default();
         for partition in self.all_in(number) {
-            starts.set(partition.topic(), partition.id().partition, partition.standing().log_start_offset);
+            let start = partition.standing().log_start_offset;
+            if start > Offset::ZERO {
+                starts.set(partition.topic(), partition.id().partition, start);
+            }
         }
         let written = replace(directory, &mut held.log_starts, starts, checkpoint::LOG_START).await;
         let log_starts = held.log_starts.clone();
@@ -130,12 +133,17 @@ impl Partitions {
         log_starts
     }
 
-    /// Sees to it that nothing is written down of an earlier log of the same name: after a crash, a new one would begin where
-    /// that one did, and lose its records.
-    pub(super) async fn forget_log_start(&self, number: usize, topic: &str, partition: PartitionIndex) {
-        let known = self.directories[number].checkpoints.lock().await.log_starts.get(topic, partition).is_some();
+    /// Sees to it that nothing is written down of an earlier log of the same name: after a crash a new one would begin where
+    /// that one did, and take what it holds for durable and committed.
+    pub(super) async fn forget_checkpoints(&self, number: usize, topic: &str, partition: PartitionIndex) {
+        let known = {
+            let held = self.directories[number].checkpoints.lock().await;
+            let files = [&held.high_watermarks, &held.recovery_points, &held.log_starts];
+            files.iter().any(|file| file.get(topic, partition).is_some_and(|offset| offset > Offset::ZERO))
+        };
         if known {
-            self.checkpoint_log_starts(number).await;
+            self.checkpoint_recovery_points().await;
+            self.checkpoint_high_watermarks().await;
         }
     }
 

@@ -92,7 +92,7 @@ impl Partitions {
         drop(turn);
         match created {
             Ok(log) => {
-                self.forget_log_start(number, topic, of.partition).await;
+                self.forget_checkpoints(number, topic, of.partition).await;
                 Ok(Some((log, number)))
             }
             Err(error @ LogError::AlreadyExists { .. }) => {

@@ -1,7 +1,7 @@
 //! What becomes of old and deleted records, and what brokers say of their logs.
 
 use crate::support::{
-    Cluster, batch, batch_of, connect_to_leader, create_topic, eventually, leader, list_offset, produce, run,
+    Cluster, batch, batch_of, connect_to_leader, create_topic, eventually, leader, list_offset, metadata, produce, run,
 };
 use client::{Admin, ClusterOptions, Connection, PartitionName};
 use protocol::{
@@ -15,6 +15,7 @@ use protocol::{
         topic_name,
     },
 };
+use runtime::{simulation::disk::Damage, time};
 use std::{collections::BTreeMap, time::Duration};
 
 fn admin(nodes: i32) -> Admin {
@@ -157,5 +158,42 @@ fn a_broker_tells_of_the_producers_that_a_log_remembers() {
         assert_eq!((producer.coordinator_epoch, producer.current_txn_start_offset), (-1, -1));
         let unknown = &response.topics[1].partitions[0];
         assert_eq!(ErrorCode::from_wire(unknown.error_code), ErrorCode::UnknownTopicOrPartition);
+    });
+}
+
+#[test]
+fn a_replica_whose_durable_records_are_damaged_is_set_aside_and_copied_anew() {
+    run(25, || async {
+        let mut cluster = Cluster::start(3);
+        cluster.whole().await;
+        let connection = Cluster::connect(1).await;
+        create_topic(&connection, "orders", 1, 3, &[("segment.bytes", "1048576")]).await;
+        let first = leader(&connection, "orders", 0).await;
+        let leading = connect_to_leader(&connection, "orders").await;
+        let value = "x".repeat(300_000);
+        let fill = async |batches| {
+            for _ in 0..batches {
+                assert_eq!(produce(&leading, "orders", 0, batch(&[&value]), -1).await.error_code, 0);
+            }
+        };
+        // Three batches a segment: the recovery point is written down in the second one, which is closed afterwards.
+        fill(5).await;
+        time::sleep(Duration::from_secs(62)).await;
+        fill(2).await;
+        time::sleep(Duration::from_secs(2)).await;
+        let follower = first % 3 + 1;
+        cluster.power_off(follower);
+        let damage = Damage::FlipBit { position: 1000, bit: 1 };
+        assert!(cluster.damage(follower, "orders-0/00000000000000000003.log", damage), "{:?}", cluster.files(follower));
+        cluster.boot(follower);
+        eventually("a log that is set aside", async || {
+            cluster.files(follower).iter().any(|path| path.starts_with("orders-0.") && path.contains("-stray/"))
+        })
+        .await;
+        eventually("three in sync", async || {
+            metadata(&leading, &["orders"]).await.topics[0].partitions[0].isr_nodes.len() == 3
+        })
+        .await;
+        assert!(cluster.files(follower).contains(&"orders-0/00000000000000000006.log".to_owned()));
     });
 }
