@@ -11,9 +11,12 @@ mod auto_creation;
 mod broker_probe;
 mod create_partitions;
 mod create_topics;
+mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_log_dirs;
+mod describe_producers;
 mod describe_topic_partitions;
 mod elect_leaders;
 mod fetch;
@@ -44,12 +47,7 @@ use producer_ids::ProducerIds;
 use protocol::{
     frame::{FrameError, RequestHead, decode_body},
     internal::BrokerProbeRequest,
-    messages::{
-        AlterPartitionReassignmentsRequest, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest,
-        DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeTopicPartitionsRequest,
-        ElectLeadersRequest, FetchRequest, InitProducerIdRequest, ListOffsetsRequest,
-        ListPartitionReassignmentsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest, Request,
-    },
+    messages::{AlterPartitionReassignmentsRequest, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeLogDirsRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest, InitProducerIdRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest, Request},
 };
 use std::{sync::Arc, time::Duration};
 use topic_configs::TopicConfigs;
@@ -123,6 +121,7 @@ table! {
     ApiVersionsRequest => api_versions,
     CreateTopicsRequest => create_topics,
     DeleteTopicsRequest => delete_topics,
+    DeleteRecordsRequest => delete_records,
     InitProducerIdRequest => init_producer_id,
     OffsetForLeaderEpochRequest => offset_for_leader_epoch,
     DescribeConfigsRequest => describe_configs,
@@ -130,7 +129,9 @@ table! {
     ElectLeadersRequest => elect_leaders,
     AlterPartitionReassignmentsRequest => alter_partition_reassignments,
     ListPartitionReassignmentsRequest => list_partition_reassignments,
+    DescribeLogDirsRequest => describe_log_dirs,
     DescribeClusterRequest => describe_cluster,
+    DescribeProducersRequest => describe_producers,
     DescribeTopicPartitionsRequest => describe_topic_partitions,
     BrokerProbeRequest => broker_probe,
 }

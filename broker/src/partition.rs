@@ -8,6 +8,7 @@
 pub mod appending;
 pub mod context;
 pub mod copying;
+pub mod deletion;
 pub mod fetch_wait;
 pub mod fetching;
 pub mod isr;
@@ -22,7 +23,7 @@ use context::{Proposed, ReplicaContext, monotonic_now, wall_now};
 use fetch_wait::Ringer;
 use isr::{IsrAnswer, IsrProposal, JoinFloor};
 use protocol::ids::{BrokerId, LeaderEpoch, Offset, TopicPartition};
-use runtime::sync::{Guard, Lock};
+use runtime::sync::{Guard, Lock, Notify};
 use runtime::{buggify, mutant, mutant_diverged, observe, rand, sometimes, task, time};
 use state::{Answered, Effects, PartitionState, PartitionUpdate, Role, Transition, initial_high_watermark};
 use std::sync::Arc;
@@ -49,6 +50,8 @@ struct Replica {
     log: Log,
     acknowledgements: Acknowledgements,
     parked: Parked<Ringer>,
+    /// Woken when the low watermark may have risen, or will not be known here any more.
+    low_watermark_moved: Arc<Notify>,
     /// How many removals of segments are not durable yet: until then the log refuses appends.
     unsettled: usize,
 }
@@ -121,7 +124,8 @@ impl Partition {
         let join_floor = if mutant!("Z04") { JoinFloor::HighWatermark } else { JoinFloor::EpochStart };
         let state = PartitionState::new(context.local, context.lag_max, join_floor, (start, end), high_watermark);
         let (acknowledgements, parked) = (Acknowledgements::default(), Parked::default());
-        let replica = Replica { state, log, acknowledgements, parked, unsettled: 0 };
+        let low_watermark_moved = Arc::default();
+        let replica = Replica { state, log, acknowledgements, parked, low_watermark_moved, unsettled: 0 };
         Arc::new(Self { id, topic, directory, context, replica: Lock::new(RANK, replica) })
     }
 
@@ -267,7 +271,9 @@ impl Partition {
 
     /// The metadata of brokers changed: who may join the ISR, and whom the high watermark waits for, may have too.
     pub fn on_brokers_changed(&self) {
-        self.reconsider(&mut self.replica.lock());
+        let mut replica = self.replica.lock();
+        self.reconsider(&mut replica);
+        replica.low_watermark_moved.notify_waiters();
     }
 
     /// Takes the topic's settings as they are now.
@@ -278,25 +284,11 @@ impl Partition {
         self.reconsider(&mut replica);
     }
 
-    /// Looks after the log: begins the flush that closed segments, or `flush.ms`, ask for, and with `retention` removes
-    /// what the topic does not keep and forgets producers that were silent for long. Returns the flush.
-    pub fn maintain(&self, retention: bool) -> Option<SyncTask> {
-        let now = wall_now();
-        let mut replica = self.replica.lock();
-        if matches!(replica.state.role(), Role::Offline) {
-            return None;
-        }
-        if retention {
-            let high_watermark = replica.state.high_watermark();
-            if let Err(error) = replica.log.delete_old_segments(now, high_watermark) {
-                self.fail(&mut replica, &error);
-                return None;
-            }
-            let start = replica.log.log_start_offset();
-            replica.state.on_log_start(start);
-            replica.log.expire_producers(now);
-        }
-        replica.log.wants_flush(now).then(|| replica.log.flush())
+    /// Begins the flush that closed segments, or `flush.ms`, ask for, and returns it.
+    pub fn flush_if_due(&self) -> Option<SyncTask> {
+        let replica = self.replica.lock();
+        let due = !matches!(replica.state.role(), Role::Offline) && replica.log.wants_flush(wall_now());
+        due.then(|| replica.log.flush())
     }
 
     /// Below this everything is on the device.
@@ -475,6 +467,7 @@ impl Replica {
     fn wake_all_fetches(&mut self) {
         self.parked.take_followers().for_each(|follower| follower.ring());
         self.parked.take_consumers().for_each(|consumer| consumer.ring());
+        self.low_watermark_moved.notify_waiters();
     }
 }
 

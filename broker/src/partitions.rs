@@ -7,6 +7,7 @@
 
 mod checkpoints;
 mod creation;
+mod deletion;
 mod loading;
 
 pub use loading::{LoadError, Loaded, Outgoing, PartitionsConfig};
@@ -61,6 +62,15 @@ struct Directory {
     /// What the checkpoint files hold, and the right to replace them.
     checkpoints: AsyncMutex<Checkpoints>,
     _lock: DirectoryLock,
+}
+
+/// A log directory, for whoever describes it.
+#[derive(Clone, Debug)]
+pub struct DirectoryDescription {
+    /// Where it is.
+    pub disk: Disk,
+    /// Whether its disk failed.
+    pub failed: bool,
 }
 
 #[derive(Default)]
@@ -119,6 +129,15 @@ impl Partitions {
     /// The log directories whose disks failed.
     pub fn failed_directories(&self) -> Vec<DirectoryId> {
         self.directories.iter().filter(|directory| directory.has_failed()).map(|directory| directory.id).collect()
+    }
+
+    /// Every log directory, in the order of their numbers.
+    pub fn describe_directories(&self) -> Vec<DirectoryDescription> {
+        let describe = |directory: &Directory| DirectoryDescription {
+            disk: directory.disk.clone(),
+            failed: directory.has_failed(),
+        };
+        self.directories.iter().map(describe).collect()
     }
 
     /// Waits until every log directory has failed: then the broker can do nothing but stop (`LogManager`, KIP-112).

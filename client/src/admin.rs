@@ -3,6 +3,7 @@
 //! Each call goes to any broker, which passes it on to the controller where it must; it is asked again elsewhere until the
 //! timeout while nobody can answer. It holds no state of its own. Driven by `cli` and `sim`'s workloads.
 
+mod deletion;
 mod description;
 
 pub use description::{

@@ -99,6 +99,15 @@ enum Held {
     Simulated(simulated::Lock),
 }
 
+/// The size of a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// All of it.
+    pub total_bytes: u64,
+    /// What this process may still use.
+    pub usable_bytes: u64,
+}
+
 /// Where a relative path is on the machine.
 fn at(root: &Path, path: &str) -> PathBuf {
     debug_assert!(
@@ -268,6 +277,22 @@ impl Disk {
             }
             #[cfg(madsim)]
             Place::Simulated(disk) => disk.open(path, Open::Existing).map(|file| File(Handle::Simulated(file))),
+        }
+    }
+
+    /// How large the file system is that the disk lies on, and how much of it this process may still use.
+    ///
+    /// # Errors
+    /// Whatever the system says; `Unsupported` of a simulated disk, which has no size.
+    pub fn space(&self) -> io::Result<Space> {
+        match &self.0 {
+            Place::Real(root) => {
+                let found = rustix::fs::statvfs(&**root)?;
+                let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+                Ok(Space { total_bytes: bytes(found.f_blocks), usable_bytes: bytes(found.f_bavail) })
+            }
+            #[cfg(madsim)]
+            Place::Simulated(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -561,6 +586,8 @@ mod tests {
     #[test]
     fn a_real_lock_is_held_until_it_is_dropped() {
         let (_temporary, disk) = Temporary::new("lock");
+        let space = disk.space().expect("a file system has a size");
+        assert!(space.total_bytes > 0 && space.usable_bytes <= space.total_bytes);
         let lock = disk.lock(".lock").expect("free");
         assert_eq!(disk.lock(".lock").expect_err("held").kind(), io::ErrorKind::WouldBlock);
         drop(lock);

@@ -27,5 +27,5 @@ pub use config::LogConfig;
 pub use durability::SyncTask;
 pub use error::{AppendError, LogError, ReadError};
 pub use leader_epochs::{EpochEndOffset, EpochEntry, LeaderEpochs};
-pub use log::{Appended, Log, LogSlice, Recovery};
+pub use log::{Appended, DeletedFiles, Log, LogSlice, Recovery};
 pub use producer_state::ProducerState;

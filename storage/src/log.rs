@@ -7,9 +7,10 @@
 //! every later change is refused until it is opened again.
 //!
 //! **Durability.** Below [`Log::recovery_point`] everything is on the device. After a crash recovery re-reads from the
-//! segment that holds the recovery point, as its checkpoint file had it; so a segment is closed only beyond the highest
-//! recovery point that file may hold, which matters after a truncation.
+//! segment that holds the recovery point, as its checkpoint file had it, and takes what lies below it in a closed segment for
+//! durable; so a segment is closed only once that is true, which matters after a truncation.
 
+mod deletion;
 mod reading;
 mod truncation;
 
@@ -30,6 +31,7 @@ use protocol::{
 use runtime::disk::{Disk, File, Open};
 use std::{collections::BTreeSet, sync::Arc};
 
+pub use deletion::DeletedFiles;
 pub use reading::{FoundOffset, LogSlice};
 
 /// How the log was left.
@@ -113,7 +115,25 @@ impl Log {
         recovery: Recovery,
         now: WallMillis,
     ) -> Result<Self, LogError> {
-        recovery::open(disk, directory, config, recovery, now).await
+        recovery::open(disk, directory, config, (recovery, Offset::ZERO), now).await
+    }
+
+    /// As [`Self::open`], of a log whose first offset was written down. Segments below it are removed before anything else:
+    /// a crash while they were being deleted may have left any of them. If the log ends before that offset, it begins anew
+    /// there (`LogLoader.deleteSegmentsIfLogStartGreaterThanLogEnd`).
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_from(
+        disk: &Disk,
+        directory: &str,
+        config: LogConfig,
+        (recovery, log_start_offset): (Recovery, Offset),
+        now: WallMillis,
+    ) -> Result<Self, LogError> {
+        let mut log = recovery::open(disk, directory, config, (recovery, log_start_offset), now).await?;
+        log.restore_log_start_offset(log_start_offset)?.await?;
+        Ok(log)
     }
 
     /// The topic's identity, from `partition.metadata`.
@@ -409,20 +429,23 @@ impl Log {
     }
 
     /// Begins a new segment at the log's end, and keeps a snapshot of the producers with it. Does nothing while the active
-    /// segment is empty, or is not all on the device though a checkpointed recovery point may say so (after a truncation):
-    /// recovery would then not look into it. Answers whether it did.
+    /// segment is empty, or the checkpointed recovery point may say of some of it that it is on the device, and it is not
+    /// (after a truncation): recovery would not look there, or take what it finds for damage. Answers whether it did.
     ///
     /// # Errors
     /// When the disk refuses; the log is then offline.
     pub fn roll(&mut self, now: WallMillis) -> Result<bool, LogError> {
         self.check_online()?;
-        let end = self.log_end_offset();
-        let hidden = end <= self.durability.recovery_point_max() && self.durability.recovery_point() < end;
-        if self.active().size == 0 || hidden {
+        if self.active().size == 0 || self.is_overstated() {
             return Ok(false);
         }
         let rolled = self.begin_segment(now);
         self.guarded(rolled).map(|()| true)
+    }
+
+    /// Whether the checkpoint file may say of something that it is on the device, and it is not.
+    fn is_overstated(&self) -> bool {
+        self.durability.recovery_point() < self.durability.recovery_point_max().min(self.log_end_offset())
     }
 
     fn begin_segment(&mut self, now: WallMillis) -> Result<(), LogError> {
@@ -484,11 +507,13 @@ impl Log {
         self.durability.recovery_point_stored(stored);
     }
 
-    /// Whether a flush is due: a segment was closed since the last one, or the topic's `flush.messages` or `flush.ms` says so.
+    /// Whether a flush is due: a segment was closed since the last one, a truncation is to be made good, or the topic's
+    /// `flush.messages` or `flush.ms` says so.
     pub fn wants_flush(&self, now: WallMillis) -> bool {
         let unflushed = self.log_end_offset().0 - self.durability.recovery_point().0;
         unflushed > 0
             && (self.active().base_offset > self.recovery_point()
+                || self.is_overstated()
                 || unflushed as u64 >= self.config.flush_messages
                 || now.0.saturating_sub(self.durability.flushed_at().0).max(0) as u64 >= self.config.flush_ms)
     }

@@ -2,8 +2,11 @@
 //!
 //! After a crash everything from the recovery point's segment on is read again. A batch counts if it is whole, its CRC is
 //! right, it begins where the one before it ended, and its leader epoch is not lower; the first that does not, and all that
-//! follows, is cut off. Indexes, leader epochs and producers are derived from what remains. Nothing here depends on how far
+//! follows, is cut off. But a bad batch below the recovery point, in a segment that was closed, is no torn write: it was on
+//! the device. Such a log is not opened, and not cut, for another replica has the data. Indexes, leader epochs and producers are derived from what remains. Nothing here depends on how far
 //! an earlier attempt came.
+
+mod reader;
 
 use crate::{
     config::LogConfig,
@@ -18,14 +21,13 @@ use crate::{
 };
 use protocol::{
     ids::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicPartition, WallMillis},
-    record_batch::{BatchHeader, HEADER_BYTES, check_crc, records},
+    record_batch::{BatchHeader, check_crc, records},
 };
+use reader::Reader;
 use runtime::disk::{Disk, File, Open};
 use std::{collections::BTreeSet, io};
 
 const PARTITION_METADATA: &str = "partition.metadata";
-/// How much a scan reads at once; a larger batch is read whole.
-const SCAN_BYTES: usize = 1 << 20;
 /// What a control batch may need to be decoded: it has one small record.
 const MARKER_BYTES_MAX: usize = 64 << 10;
 
@@ -80,7 +82,7 @@ pub(crate) async fn open(
     disk: &Disk,
     directory: &str,
     config: LogConfig,
-    recovery: Recovery,
+    (recovery, log_start_offset): (Recovery, Offset),
     now: WallMillis,
 ) -> Result<Log, LogError> {
     let loading = Loading {
@@ -96,9 +98,13 @@ pub(crate) async fn open(
         names_changed: false,
         cut: None,
         cut_bytes: 0,
+        recovery_point: match recovery {
+            Recovery::Clean => Offset::ZERO,
+            Recovery::Unclean { recovery_point } => recovery_point,
+        },
     };
     // It reads a lot: not on the threads that serve.
-    let loaded = runtime::task::blocking(move || loading.load(recovery)).await;
+    let loaded = runtime::task::blocking(move || loading.load(recovery, log_start_offset)).await;
     let Loaded { log, names_changed, cut, cut_bytes } =
         loaded.map_err(|error| LogError::io("open", directory, error))??;
     // The file is cut when what followed it is durably gone: a crash between leaves what recovery has seen already.
@@ -151,6 +157,8 @@ struct Loading {
     /// The file that is to be cut, and its new length.
     cut: Option<(File, u64)>,
     cut_bytes: u64,
+    /// What the checkpoint file says; zero after a clean stop.
+    recovery_point: Offset,
 }
 
 /// A log, but for what must become durable.
@@ -162,8 +170,9 @@ struct Loaded {
 }
 
 impl Loading {
-    fn load(mut self, recovery: Recovery) -> Result<Loaded, LogError> {
-        let bases = self.take_stock()?;
+    fn load(mut self, recovery: Recovery, log_start_offset: Offset) -> Result<Loaded, LogError> {
+        let mut bases = self.take_stock()?;
+        self.drop_deleted(&mut bases, log_start_offset)?;
         let stored_epochs = self.read_epochs()?;
         let scan_from = match recovery {
             Recovery::Clean => bases.len().saturating_sub(1),
@@ -251,6 +260,15 @@ impl Loading {
         Ok(bases)
     }
 
+    /// Removes the segments that lie wholly below the log's first offset.
+    fn drop_deleted(&mut self, bases: &mut Vec<Offset>, log_start_offset: Offset) -> Result<(), LogError> {
+        let count = bases.windows(2).take_while(|pair| pair[1] <= log_start_offset).count();
+        for base in bases.drain(..count) {
+            self.remove_files(base)?;
+        }
+        Ok(())
+    }
+
     fn read_epochs(&self) -> Result<Option<LeaderEpochs>, LogError> {
         let path = format!("{}/{EPOCHS_FILE}", self.directory);
         let bytes = match self.disk.read(&path) {
@@ -259,6 +277,8 @@ impl Loading {
             Err(error) => return Err(LogError::io("read", path, error)),
         };
         match LeaderEpochs::parse(&String::from_utf8_lossy(&bytes)) {
+            // A file that lost its contents says as much as none: a log without epochs shows none either.
+            Ok(epochs) if epochs.entries().is_empty() => Ok(None),
             Ok(epochs) => Ok(Some(epochs)),
             Err(what) => {
                 tracing::warn!(path, what, "the leader epochs are read from the log");
@@ -353,6 +373,11 @@ impl Loading {
             }
             let mut segment = Segment::open(&self.disk, &self.directory, *base, Open::Existing, self.now)?;
             let cut_bytes = self.scan_segment(&mut segment)?;
+            let is_closed = bases.last() != Some(base);
+            if cut_bytes > 0 && is_closed && segment.end_offset < self.recovery_point {
+                let what = format!("offset {} was on the device, and is not sound", segment.end_offset);
+                return Err(LogError::Corrupt { path: segment.path("log"), position: segment.size, what });
+            }
             expected = segment.end_offset;
             torn = cut_bytes > 0;
             self.cut_bytes += cut_bytes;
@@ -369,6 +394,11 @@ impl Loading {
         let size = file.len().map_err(|error| LogError::io("measure", &path, error))?;
         tracing::warn!(path, size, "a segment after the end of the log is removed");
         self.cut_bytes += size;
+        self.remove_files(base)
+    }
+
+    fn remove_files(&mut self, base: Offset) -> Result<(), LogError> {
+        let stem = stem(&self.directory, base);
         for suffix in ["log", "index", "timeindex", "txnindex", "snapshot"] {
             remove_if_present(&self.disk, &format!("{stem}.{suffix}"))?;
         }
@@ -382,7 +412,7 @@ impl Loading {
     fn scan_segment(&mut self, segment: &mut Segment) -> Result<u64, LogError> {
         let size = segment.size;
         segment.reset();
-        let mut reader = Reader { file: segment.file.clone(), size, at: 0, bytes: Vec::new() };
+        let mut reader = Reader::new(segment.file.clone(), size);
         let mut last_epoch = self.epochs.latest().map(|entry| entry.leader_epoch);
         while segment.size < size {
             let read = reader.batch(segment.size).map_err(|error| LogError::io("read", segment.path("log"), error))?;
@@ -438,48 +468,6 @@ fn sound(
     }
     check_crc(header, batch).map_err(|error| error.to_string())?;
     Ok(*header)
-}
-
-/// Reads a file front to back in large pieces.
-struct Reader {
-    file: File,
-    size: u64,
-    /// Where `bytes` begins.
-    at: u64,
-    bytes: Vec<u8>,
-}
-
-impl Reader {
-    /// The batch at a position, or why there is none.
-    fn batch(&mut self, position: u64) -> io::Result<Result<(BatchHeader, &[u8]), String>> {
-        let left = self.size - position;
-        if left < HEADER_BYTES as u64 {
-            return Ok(Err(format!("{left} bytes are no batch")));
-        }
-        self.cover(position, HEADER_BYTES)?;
-        let header = match BatchHeader::parse(&self.bytes[(position - self.at) as usize..]) {
-            Ok(header) => header,
-            Err(error) => return Ok(Err(error.to_string())),
-        };
-        if header.size() as u64 > left {
-            return Ok(Err(format!("a batch of {} bytes is cut off after {left}", header.size())));
-        }
-        self.cover(position, header.size())?;
-        let from = (position - self.at) as usize;
-        Ok(Ok((header, &self.bytes[from..from + header.size()])))
-    }
-
-    /// Holds at least so many bytes from a position on; the caller knows that the file has them.
-    fn cover(&mut self, position: u64, length: usize) -> io::Result<()> {
-        let covered = position >= self.at && position + length as u64 <= self.at + self.bytes.len() as u64;
-        if !covered {
-            let wanted = (self.size - position).min(length.max(SCAN_BYTES) as u64) as usize;
-            self.bytes.resize(wanted, 0);
-            self.file.read_exact_at(&mut self.bytes, position)?;
-            self.at = position;
-        }
-        Ok(())
-    }
 }
 
 /// What the directory's `partition.metadata` and name say.

@@ -10,10 +10,11 @@ use super::state::{EpochEnd, FetchPlan, FetchPosition, Isolation, Reader};
 use super::{Partition, Replica};
 use crate::event::ReplicaEvent;
 use protocol::error_code::ErrorCode;
-use protocol::ids::{LeaderEpoch, Offset, WallMillis};
+use protocol::ids::{LeaderEpoch, Offset, ProducerId, WallMillis};
 use runtime::sync::Guard;
 use runtime::{buggify, observe, sometimes};
 use storage::log::FoundOffset;
+use storage::producer_state::ProducerEntry;
 use storage::{LogSlice, ReadError};
 
 /// How much a fetch may take from this partition.
@@ -142,7 +143,11 @@ impl Partition {
                 broker_epoch: fetch.broker_epoch,
                 fetch_offset: fetch.fetch_offset,
             });
+            let start = replica.state.in_sync().and_then(|in_sync| in_sync.log_start_offset_of(fetch.follower));
             let effects = replica.state.on_follower_fetch(fetch, monotonic_now(), &self.context.image);
+            if start != Some(fetch.log_start_offset) {
+                replica.low_watermark_moved.notify_waiters();
+            }
             self.carry_out(&mut replica, effects);
         }
         Ok(Fetched {
@@ -246,6 +251,16 @@ impl Partition {
             return Ok(Some(ListedOffset { offset, timestamp: Some(timestamp), leader_epoch: Some(leader_epoch) }));
         }
         if stale { Err(FetchRefusal::OffsetNotAvailable { offset, high_watermark }.into()) } else { Ok(None) }
+    }
+
+    /// What the log knows of its producers, as of its end (`UnifiedLog.activeProducers`). A follower answers too.
+    ///
+    /// # Errors
+    /// When the log failed.
+    pub fn producers(&self) -> Result<Vec<(ProducerId, ProducerEntry)>, FetchRefusal> {
+        let replica = self.replica.lock();
+        replica.state.check_epoch(None, false)?;
+        Ok(replica.log.producers().iter().map(|(producer_id, entry)| (producer_id, *entry)).collect())
     }
 
     /// Where an epoch ends in this leader's log, or the largest one below it (`Partition.lastOffsetForLeaderEpoch`);

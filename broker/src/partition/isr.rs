@@ -242,6 +242,11 @@ impl InSync {
         self.follower(follower)?.progress.map(|progress| progress.log_end_offset)
     }
 
+    /// From where on a follower keeps the log, if it has fetched in this leader epoch.
+    pub fn log_start_offset_of(&self, follower: BrokerId) -> Option<Offset> {
+        self.follower(follower)?.progress.map(|progress| progress.log_start_offset)
+    }
+
     /// The followers with their log end offsets, unknown ones as [`Offset::UNKNOWN`], in the order of ids.
     pub fn followers(&self) -> impl Iterator<Item = (BrokerId, Offset)> {
         self.followers.iter().map(|follower| (follower.broker_id, follower.log_end_offset()))

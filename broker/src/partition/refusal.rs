@@ -35,6 +35,44 @@ impl AppendRefusal {
     }
 }
 
+/// Why records are not deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeletionRefusal {
+    /// This replica does not lead, or not any more.
+    #[error("this broker does not lead the partition")]
+    NotLeader,
+    /// `cleanup.policy` does not contain `delete`.
+    #[error("the topic is only compacted")]
+    Compacted,
+    /// What is not committed is not deleted, and there is nothing before the first record.
+    #[error("offset {offset} is not in 0 to the high watermark {high_watermark}")]
+    OffsetOutOfRange {
+        /// The offset asked for.
+        offset: Offset,
+        /// The high watermark.
+        high_watermark: Offset,
+    },
+    /// Not every replica deleted the records in time.
+    #[error("not every replica deleted the records in time")]
+    TimedOut,
+    /// The log failed.
+    #[error("the log is offline")]
+    Offline,
+}
+
+impl DeletionRefusal {
+    /// The code that Kafka answers with (`Partition.deleteRecordsOnLeader`, `DelayedDeleteRecords`).
+    pub fn error_code(self) -> ErrorCode {
+        match self {
+            Self::NotLeader => ErrorCode::NotLeaderOrFollower,
+            Self::Compacted => ErrorCode::PolicyViolation,
+            Self::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+            Self::TimedOut => ErrorCode::RequestTimedOut,
+            Self::Offline => ErrorCode::KafkaStorageError,
+        }
+    }
+}
+
 /// Why a fetch, or a look-up of an offset, is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FetchRefusal {

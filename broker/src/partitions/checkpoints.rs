@@ -3,7 +3,7 @@
 use super::{Checkpoints, Directory, Partitions};
 use crate::partition::Partition;
 use futures_util::future::join_all;
-use protocol::ids::BrokerEpoch;
+use protocol::ids::{BrokerEpoch, Offset, PartitionIndex};
 use runtime::sync::Shutdown;
 use runtime::time;
 use std::sync::Arc;
@@ -35,7 +35,11 @@ impl Partitions {
                 },
                 () = time::sleep_until(flush_at) => {
                     let retention = time::now() >= retention_at;
-                    self.maintain(retention).await;
+                    self.flush_due_logs().await;
+                    self.checkpoint_all_log_starts().await;
+                    if retention {
+                        self.delete_old_segments().await;
+                    }
                     flush_at = time::now() + FLUSH_INTERVAL;
                     if retention {
                         retention_at = time::now() + retention_interval;
@@ -53,9 +57,9 @@ impl Partitions {
         }
     }
 
-    async fn maintain(&self, retention: bool) {
+    async fn flush_due_logs(&self) {
         for partition in self.all() {
-            if let Some(flush) = partition.maintain(retention) {
+            if let Some(flush) = partition.flush_if_due() {
                 // One after another: a flush that is due is in no hurry.
                 if let Err(error) = flush.await {
                     partition.on_failure(&error);
@@ -82,13 +86,12 @@ impl Partitions {
     pub async fn checkpoint_recovery_points(&self) {
         for (number, directory) in self.working_directories() {
             let mut held = directory.checkpoints.lock().await;
-            let Checkpoints { recovery_points, log_starts, .. } = &mut *held;
-            let (mut points, mut starts) = (Checkpoint::default(), Checkpoint::default());
+            let Checkpoints { recovery_points, .. } = &mut *held;
+            let mut points = Checkpoint::default();
             let partitions = self.all_in(number);
             for partition in &partitions {
                 let of = (partition.topic(), partition.id().partition);
                 points.set(of.0, of.1, partition.recovery_point());
-                starts.set(of.0, of.1, partition.standing().log_start_offset);
             }
             let written = replace(directory, recovery_points, points, checkpoint::RECOVERY_POINT).await;
             if written.is_ok() {
@@ -99,8 +102,48 @@ impl Partitions {
                 }
             }
             self.fail_if(number, written);
-            let written = replace(directory, log_starts, starts, checkpoint::LOG_START).await;
-            self.fail_if(number, written);
+            drop(held);
+            self.checkpoint_log_starts(number).await;
+        }
+    }
+
+    /// Writes down where logs begin whose start has risen since: a follower learns of deleted records from its leader.
+    async fn checkpoint_all_log_starts(&self) {
+        for (number, _) in self.working_directories() {
+            self.checkpoint_log_starts(number).await;
+        }
+    }
+
+    /// Writes down where the logs of a directory begin that do not begin at zero, and returns what is written down then. When
+    /// it cannot be, the directory has failed.
+    pub async fn checkpoint_log_starts(&self, number: usize) -> Checkpoint {
+        let directory = &self.directories[number];
+        let mut held = directory.checkpoints.lock().await;
+        let mut starts = Checkpoint::default();
+        for partition in self.all_in(number) {
+            let start = partition.standing().log_start_offset;
+            if start > Offset::ZERO {
+                starts.set(partition.topic(), partition.id().partition, start);
+            }
+        }
+        let written = replace(directory, &mut held.log_starts, starts, checkpoint::LOG_START).await;
+        let log_starts = held.log_starts.clone();
+        drop(held);
+        self.fail_if(number, written);
+        log_starts
+    }
+
+    /// Sees to it that nothing is written down of an earlier log of the same name: after a crash a new one would begin where
+    /// that one did, and take what it holds for durable and committed.
+    pub(super) async fn forget_checkpoints(&self, number: usize, topic: &str, partition: PartitionIndex) {
+        let known = {
+            let held = self.directories[number].checkpoints.lock().await;
+            let files = [&held.high_watermarks, &held.recovery_points, &held.log_starts];
+            files.iter().any(|file| file.get(topic, partition).is_some_and(|offset| offset > Offset::ZERO))
+        };
+        if known {
+            self.checkpoint_recovery_points().await;
+            self.checkpoint_high_watermarks().await;
         }
     }
 
@@ -138,7 +181,7 @@ impl Partitions {
         }
     }
 
-    fn working_directories(&self) -> impl Iterator<Item = (usize, &Directory)> {
+    pub(super) fn working_directories(&self) -> impl Iterator<Item = (usize, &Directory)> {
         self.directories.iter().enumerate().filter(|(_, directory)| !directory.has_failed())
     }
 

@@ -91,7 +91,10 @@ impl Partitions {
         let created = Log::create(disk, name, of.topic_id, of.partition, config, wall_now()).await;
         drop(turn);
         match created {
-            Ok(log) => Ok(Some((log, number))),
+            Ok(log) => {
+                self.forget_checkpoints(number, topic, of.partition).await;
+                Ok(Some((log, number)))
+            }
             Err(error @ LogError::AlreadyExists { .. }) => {
                 if self.is_in_use(name) {
                     return Ok(None);

@@ -282,13 +282,11 @@ async fn open_log(
 ) -> Result<Log, LogError> {
     // The topic's own settings come with the metadata; until then the broker's hold.
     let topic_config = TopicConfig::resolve(&Image::default(), &config.properties, &place.topic);
-    let mut log = Log::open(disk, &place.name, log_config(&topic_config), recovery, wall_now()).await?;
+    let begins = (recovery, start.unwrap_or(Offset::ZERO));
+    let log = Log::open_from(disk, &place.name, log_config(&topic_config), begins, wall_now()).await?;
     if log.partition() != place.partition {
         let what = format!("it holds partition {}", log.partition());
         return Err(LogError::Malformed { path: place.name.clone(), what });
-    }
-    if let Some(start) = start {
-        log.restore_log_start_offset(start)?.await?;
     }
     Ok(log)
 }

@@ -6,6 +6,7 @@ use crate::partition::refusal::AppendRefusal;
 use metadata::delta::Delta;
 use metadata::record::{LeaderRecoveryState, Record};
 use protocol::compression::Compression;
+use protocol::error_code::ErrorCode;
 use protocol::ids::{
     BrokerEpoch, Offset, PartitionEpoch, PartitionIndex, ProducerEpoch, ProducerId, Sequence, TopicId, WallMillis,
 };
@@ -37,6 +38,8 @@ fn of(topic: u128) -> TopicPartition {
 /// A broker that starts again and again on the same disk, and the metadata that it hears of.
 struct Story {
     platter: simulated::Disk,
+    /// Log directories beside the first.
+    others: Vec<simulated::Disk>,
     starts: u128,
     image: Image,
     partitions: Option<Arc<Partitions>>,
@@ -46,7 +49,7 @@ struct Story {
 impl Story {
     fn new() -> Self {
         let platter = simulated::Disk::new(1);
-        Self { platter, starts: 0, image: Image::default(), partitions: None, outgoing: None }
+        Self { platter, others: Vec::new(), starts: 0, image: Image::default(), partitions: None, outgoing: None }
     }
 
     /// Loads, and says with which proof of a clean stop.
@@ -67,7 +70,8 @@ impl Story {
             incarnation_id: incarnation(self.starts),
             properties: Arc::new(Properties::new()),
         };
-        Partitions::load(config, vec![Disk::simulated(self.platter.clone())]).await
+        let disks = [&self.platter].into_iter().chain(&self.others).cloned().map(Disk::simulated).collect();
+        Partitions::load(config, disks).await
     }
 
     fn partitions(&self) -> &Arc<Partitions> {
@@ -97,9 +101,13 @@ impl Story {
     }
 
     fn create_topic(&mut self, topic: u128, leader: i32) {
+        self.create_named(topic, "orders", leader);
+    }
+
+    fn create_named(&mut self, topic: u128, name: &str, leader: i32) {
         let replicas = vec![LOCAL, BrokerId(2)];
         self.publish(&[
-            Record::Topic { name: "orders".to_owned(), topic_id: topic_id(topic) },
+            Record::Topic { name: name.to_owned(), topic_id: topic_id(topic) },
             Record::Partition {
                 topic_id: topic_id(topic),
                 partition: PartitionIndex(0),
@@ -235,6 +243,61 @@ fn a_high_watermark_that_was_written_down_is_known_after_a_crash() {
     });
 }
 
+fn waiting_to_be_removed(story: &Story) -> usize {
+    story.platter.files().iter().filter(|path| path.ends_with(".deleted")).count()
+}
+
+#[test]
+fn what_is_not_retained_is_deleted_and_does_not_come_back_with_a_power_loss() {
+    run(|| async {
+        let mut story = Story::new();
+        story.start().await;
+        story.register();
+        story.create_topic(1, 1);
+        let partition = story.leading(1).await;
+        (0..3).for_each(|_| append(&partition));
+        // The records are from 1970.
+        story.partitions().delete_old_segments().await;
+        assert_eq!(partition.standing().log_start_offset, Offset(3));
+        assert!(waiting_to_be_removed(&story) > 0);
+        time::sleep(Duration::from_secs(61)).await;
+        assert_eq!(waiting_to_be_removed(&story), 0);
+        append(&partition);
+        drop(partition);
+        story.platter.power_loss();
+        story.start().await;
+        let replicas = story.partitions().replicas.lock();
+        assert_eq!(replicas.found[&of(1)].standing().log_start_offset, Offset(3));
+    });
+}
+
+#[test]
+fn nothing_that_was_written_down_of_a_topic_is_believed_of_the_next_one_of_its_name() {
+    run(|| async {
+        let mut story = Story::new();
+        story.start().await;
+        story.register();
+        story.create_topic(1, 1);
+        let old = story.leading(1).await;
+        (0..3).for_each(|_| append(&old));
+        story.partitions().delete_old_segments().await;
+        story.partitions().checkpoint_high_watermarks().await;
+        assert_eq!(old.standing().log_start_offset, Offset(3));
+        story.delete_topic(1);
+        story.create_topic(2, 1);
+        let new = story.leading(2).await;
+        append(&new);
+        new.close().unwrap().await.unwrap();
+        drop((old, new));
+        story.platter.power_loss();
+        story.start().await;
+        let replicas = story.partitions().replicas.lock();
+        let standing = replicas.found[&of(2)].standing();
+        assert_eq!((standing.log_start_offset, standing.log_end_offset), (Offset(0), Offset(1)));
+        assert_eq!(standing.high_watermark, Offset(0), "nothing is written down of it yet");
+    });
+}
+
 #[test]
 fn a_topic_of_the_same_name_gets_a_log_of_its_own() {
     run(|| async {
@@ -334,6 +397,60 @@ fn a_directory_of_another_cluster_or_of_a_process_that_lives_is_refused() {
         assert!(matches!(story.load(CLUSTER).await, Err(LoadError::Log { .. })), "it is locked");
         (story.partitions, story.outgoing) = (None, None);
         assert!(matches!(story.load("AAAAAAAAAAAAAAAAAAAAAg").await, Err(LoadError::Foreign { .. })));
+    });
+}
+
+#[test]
+fn broken_checkpoint_files_are_left_out_of_account() {
+    for name in ["recovery-point-offset-checkpoint", "replication-offset-checkpoint", "log-start-offset-checkpoint"] {
+        for length in [0, 1, 9] {
+            run(move || async move {
+                let mut story = Story::new();
+                story.start().await;
+                story.register();
+                story.create_topic(1, 1);
+                append(&story.leading(1).await);
+                // The record is from 1970: the log begins after it now.
+                story.partitions().delete_old_segments().await;
+                append(&story.leading(1).await);
+                story.partitions().shutdown(Some(BrokerEpoch(7))).await;
+                assert!(story.platter.damage(name, simulated::Damage::LoseTail { length }), "{name}");
+                assert_eq!(story.start().await, Some(BrokerEpoch(7)));
+                let replicas = story.partitions().replicas.lock();
+                let standing = replicas.found[&of(1)].standing();
+                assert_eq!((standing.log_start_offset, standing.log_end_offset), (Offset(1), Offset(2)));
+            });
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_fails_takes_its_own_replicas_offline_and_new_ones_go_to_another() {
+    run(|| async {
+        let mut story = Story::new();
+        story.others = vec![simulated::Disk::new(2)];
+        story.start().await;
+        story.register();
+        story.create_named(1, "orders", 1);
+        let first = story.leading(1).await;
+        story.create_named(2, "audit", 1);
+        let second = story.leading(2).await;
+        assert_eq!((first.directory(), second.directory()), (0, 1), "each where there are fewest");
+        let (_trigger, stop) = runtime::sync::shutdown();
+        task::spawn(story.partitions().clone().run(stop));
+        story.platter.set_faults(simulated::Faults { offline: true, ..simulated::Faults::default() });
+        let refused = first.append_as_leader(&mut [], &[], Acks::Leader).map(|_| ()).unwrap_err();
+        assert_eq!(refused.error_code(), ErrorCode::KafkaStorageError);
+        for _ in 0..100 {
+            time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(story.partitions().failed_directories().len(), 1);
+        append(&second);
+        assert_eq!(second.standing().log_end_offset, Offset(1));
+        for topic in 3..6 {
+            story.create_named(topic, &format!("new-{topic}"), 1);
+            assert_eq!(story.leading(topic).await.directory(), 1);
+        }
     });
 }
 

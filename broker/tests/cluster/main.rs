@@ -9,5 +9,6 @@ mod admin;
 mod administration;
 mod connections;
 mod data;
+mod logs;
 mod restarts;
 mod support;

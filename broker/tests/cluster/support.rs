@@ -138,6 +138,16 @@ impl Cluster {
         files.iter().any(|file| file.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/')))
     }
 
+    /// Breaks a file of a node that is down. Answers whether it is there.
+    pub fn damage(&self, id: i32, path: &str, damage: disk::Damage) -> bool {
+        self.machines[&id].disk.damage(path, damage)
+    }
+
+    /// The files on a node's disk.
+    pub fn files(&self, id: i32) -> Vec<String> {
+        self.machines[&id].disk.files()
+    }
+
     /// Where clients find a node.
     pub fn address(id: i32) -> String {
         format!("10.0.0.{id}:{CLIENT_PORT}")

@@ -4,17 +4,18 @@ use super::Bootstrap;
 use crate::output::{self, Failure, Format};
 use clap::Subcommand;
 use client::{
+    PartitionName,
     admin::{Admin, NewTopic},
     cluster::{Cluster, ClusterOptions},
 };
-use protocol::ids::BrokerId;
+use protocol::ids::{BrokerId, Offset, PartitionIndex};
 use runtime::task::block_on_real;
 use std::{collections::BTreeMap, process::ExitCode};
 
 /// Creates, lists, describes, alters and deletes topics
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  gregor topic create orders -p 3 -r 3 --config min.insync.replicas=2\n  gregor topic describe orders -o json\n  gregor topic alter orders --partitions 6"
+    after_help = "Examples:\n  gregor topic create orders -p 3 -r 3 --config min.insync.replicas=2\n  gregor topic describe orders -o json\n  gregor topic alter orders --partitions 6\n  gregor topic delete-records orders --partition 0 --before-offset 1000"
 )]
 pub struct Topic {
     #[command(flatten)]
@@ -57,6 +58,17 @@ enum Command {
         #[arg(long, short)]
         partitions: i32,
     },
+    /// Deletes the records of a partition before an offset
+    DeleteRecords {
+        /// The topic
+        name: String,
+        /// Which of its partitions
+        #[arg(long, short)]
+        partition: i32,
+        /// The first offset that stays; -1 for everything that is committed
+        #[arg(long, value_name = "OFFSET", allow_negative_numbers = true)]
+        before_offset: i64,
+    },
     /// Deletes topics, and everything in them
     Delete {
         /// Names
@@ -95,6 +107,15 @@ impl Topic {
                     {
                         outcome.map_err(|error| Failure::new(format!("topic {name}: {error}")))?;
                         println!("topic {name} has {partitions} partitions");
+                    }
+                }
+                Command::DeleteRecords { name, partition, before_offset } => {
+                    let before = (before_offset != -1).then_some(Offset(before_offset));
+                    let wanted = BTreeMap::from([(PartitionName::new(&name, PartitionIndex(partition)), before)]);
+                    for (partition, outcome) in admin.delete_records(&wanted).await? {
+                        let begins =
+                            outcome.map_err(|error| Failure::new(format!("partition {partition}: {error}")))?;
+                        println!("partition {partition} begins at offset {begins}");
                     }
                 }
                 Command::Delete { names } => {

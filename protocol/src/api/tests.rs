@@ -31,6 +31,7 @@ fn what_a_client_is_told_is_what_kafka_4_3_advertises_or_less() {
         (18, 0, 4),
         (19, 2, 7),
         (20, 1, 6),
+        (21, 0, 2),
         (22, 0, 5),
         (23, 2, 4),
         (32, 1, 4),
@@ -38,7 +39,9 @@ fn what_a_client_is_told_is_what_kafka_4_3_advertises_or_less() {
         (43, 0, 2),
         (45, 0, 1),
         (46, 0, 0),
+        (35, 1, 5),
         (60, 0, 2),
+        (61, 0, 0),
         (75, 0, 0),
     ];
     let answer = api_versions_response(4, Plane::Client, &FinalizedFeatures::default(), &[]);
@@ -72,6 +75,7 @@ fn the_codec_covers_every_version_that_is_served() {
     covers::<ApiVersionsRequest>();
     covers::<CreateTopicsRequest>();
     covers::<DeleteTopicsRequest>();
+    covers::<DeleteRecordsRequest>();
     covers::<InitProducerIdRequest>();
     covers::<OffsetForLeaderEpochRequest>();
     covers::<DescribeConfigsRequest>();
@@ -79,9 +83,11 @@ fn the_codec_covers_every_version_that_is_served() {
     covers::<ElectLeadersRequest>();
     covers::<AlterPartitionReassignmentsRequest>();
     covers::<ListPartitionReassignmentsRequest>();
+    covers::<DescribeLogDirsRequest>();
     covers::<AlterPartitionRequest>();
     covers::<EnvelopeRequest>();
     covers::<DescribeClusterRequest>();
+    covers::<DescribeProducersRequest>();
     covers::<BrokerRegistrationRequest>();
     covers::<BrokerHeartbeatRequest>();
     covers::<AllocateProducerIdsRequest>();
@@ -89,7 +95,7 @@ fn the_codec_covers_every_version_that_is_served() {
     covers::<RaftRequest>();
     covers::<MetadataFetchRequest>();
     covers::<BrokerProbeRequest>();
-    assert_eq!(API_TABLE.len(), 24, "a row was added: add its request here");
+    assert_eq!(API_TABLE.len(), 27, "a row was added: add its request here");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod admin;
 mod cluster;
 mod control;
 mod internal;
+mod logs;
 mod partitions;
 mod records;
 
@@ -13,6 +14,7 @@ pub use admin::*;
 pub use cluster::*;
 pub use control::*;
 pub use internal::*;
+pub use logs::*;
 pub use partitions::*;
 pub use records::*;
 

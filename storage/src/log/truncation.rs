@@ -1,4 +1,4 @@
-//! Cutting a log: from its end, as a follower that has diverged must; from its start, as retention does; or wholly.
+//! Cutting a log: from its end, as a follower that has diverged must; from its start; or wholly.
 
 use super::Log;
 use crate::{
@@ -110,7 +110,7 @@ impl Log {
     }
 
     /// Raises the first offset that may be read; a lower one changes nothing. The caller sees to it that the high watermark
-    /// is not passed. Segments below are removed by [`Log::delete_old_segments`].
+    /// is not passed. Segments below are removed by [`Log::delete_segments_below`].
     ///
     /// # Errors
     /// When the log is offline.
@@ -138,7 +138,7 @@ impl Log {
     ///
     /// # Errors
     /// When the disk refuses; the log is then offline.
-    pub fn restore_log_start_offset(&mut self, checkpointed: Offset) -> Result<SyncTask, LogError> {
+    pub(super) fn restore_log_start_offset(&mut self, checkpointed: Offset) -> Result<SyncTask, LogError> {
         if checkpointed > self.log_end_offset() {
             return self.truncate_fully_and_start_at(checkpointed);
         }

@@ -297,7 +297,8 @@ fn segments_that_retention_removed_come_back_in_order_or_not_at_all() {
             }
             log.flush().await.expect("a healthy disk");
             let recovery_point = log.recovery_point();
-            log.delete_old_segments(WallMillis(1030), log.log_end_offset()).expect("a healthy disk");
+            let high_watermark = log.log_end_offset();
+            delete_old_segments(&mut log, WallMillis(1030), high_watermark);
             let start = log.log_start_offset();
             assert!(start > Offset(50));
             platter.power_loss();

@@ -5,11 +5,14 @@ use protocol::{
     ids::{LeaderEpoch, Offset, ProducerId},
     record_batch::BatchError,
 };
-use runtime::simulation::{
-    Options,
-    disk::{Damage, Faults},
+use runtime::{
+    disk::Open,
+    simulation::{
+        Options,
+        disk::{Damage, Faults},
+    },
 };
-use storage::{AppendError, LogError, Recovery, producer_state::ProducerError};
+use storage::{AppendError, Log, LogError, Recovery, producer_state::ProducerError};
 
 #[test]
 fn after_a_failed_append_no_other_is_attempted() {
@@ -152,6 +155,94 @@ fn bit_rot_after_the_recovery_point_is_cut_and_a_hole_before_it_is_refused() {
         assert!(platter.damage(&segments[1], Damage::Remove));
         let hole = open(&disk, tiny(), Recovery::Unclean { recovery_point: end }).await;
         assert!(matches!(hole, Err(LogError::Corrupt { .. })), "{hole:?}");
+    });
+}
+
+#[test]
+fn damage_to_what_was_on_the_device_is_refused_and_nothing_is_cut() {
+    simulated(1, |disk, platter| async move {
+        let (mut log, mut model) = (create(&disk, tiny()).await, Model::default());
+        for at in 0..40 {
+            model.append(&anonymous(3, at), 0);
+            lead(&mut log, anonymous(3, at), 0).expect("a healthy disk");
+        }
+        log.flush().await.expect("a healthy disk");
+        drop(log);
+        let segments: Vec<_> = platter.files().into_iter().filter(|path| path.ends_with(".log")).collect();
+        let base = |path: &str| Offset(path[DIRECTORY.len() + 1..][..20].parse().expect("an offset"));
+        // A record in the first of several batches of a closed segment.
+        let flip = Damage::FlipBit { position: 80, bit: 2 };
+        assert!(platter.damage(&segments[3], flip));
+        let recovery = Recovery::Unclean { recovery_point: base(&segments[4]).plus(-1) };
+        for _ in 0..2 {
+            let refused = open(&disk, tiny(), recovery).await;
+            assert!(matches!(&refused, Err(LogError::Corrupt { path, .. }) if *path == segments[3]), "{refused:?}");
+        }
+        assert!(platter.damage(&segments[3], flip), "undone");
+        assert_same(&open(&disk, tiny(), recovery).await.expect("it opens"), &model);
+
+        // Above the recovery point it may be a torn write.
+        assert!(platter.damage(&segments[3], flip));
+        let recovery = Recovery::Unclean { recovery_point: base(&segments[3]) };
+        let log = open(&disk, tiny(), recovery).await.expect("it opens");
+        assert_eq!(log.log_end_offset(), base(&segments[3]));
+    });
+}
+
+#[test]
+fn broken_small_files_are_built_again_and_what_is_not_kafkas_is_left_alone() {
+    for damage in [Damage::Remove, Damage::LoseTail { length: 0 }, Damage::LoseTail { length: 3 }] {
+        for recovery in [Recovery::Clean, Recovery::Unclean { recovery_point: Offset(0) }] {
+            simulated(1, move |disk, platter| async move {
+                let (mut log, mut model) = (create(&disk, tiny()).await, Model::default());
+                for at in 0..40 {
+                    let batch = produced((1, 0, at * 2), 2, i64::from(at));
+                    model.append(&batch, at / 10);
+                    lead(&mut log, batch, at / 10).expect("a healthy disk");
+                }
+                log.close().expect("a healthy disk").await.expect("a healthy disk");
+                drop(log);
+                let strange = [format!("{DIRECTORY}/notes.txt"), format!("{DIRECTORY}/0.log.bak"), "README".to_owned()];
+                for path in &strange {
+                    disk.open(path, Open::CreateNew).expect("a healthy disk").append(b"mine").expect("a healthy disk");
+                }
+                disk.create_directory(&format!("{DIRECTORY}/00000000000000000000.log.d")).expect("a healthy disk");
+                let small = |path: &String| path.ends_with(".snapshot") || path.ends_with("leader-epoch-checkpoint");
+                let files: Vec<_> = platter.files().into_iter().filter(small).collect();
+                assert!(files.iter().filter(|path| platter.damage(path, damage)).count() > 3);
+                for _ in 0..2 {
+                    assert_same(&open(&disk, tiny(), recovery).await.expect("it opens"), &model);
+                    assert!(strange.iter().all(|path| disk.read(path).expect("it is there") == b"mine"));
+                    assert!(disk.exists(&format!("{DIRECTORY}/00000000000000000000.log.d")));
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn segments_below_a_log_start_that_was_written_down_may_be_there_in_any_state() {
+    simulated(1, |disk, platter| async move {
+        let mut log = create(&disk, tiny()).await;
+        for at in 0..40 {
+            lead(&mut log, anonymous(3, at), 0).expect("a healthy disk");
+        }
+        log.flush().await.expect("a healthy disk");
+        let recovery_point = log.recovery_point();
+        let segments: Vec<_> = platter.files().into_iter().filter(|path| path.ends_with(".log")).collect();
+        drop(log);
+        let base = |path: &str| Offset(path[DIRECTORY.len() + 1..][..20].parse().expect("an offset"));
+        let start = base(&segments[3]).plus(1);
+        assert!(
+            platter.damage(&segments[1], Damage::Remove)
+                && platter.damage(&segments[2], Damage::LoseTail { length: 7 })
+        );
+        let begins = (Recovery::Unclean { recovery_point }, start);
+        for _ in 0..2 {
+            let log = Log::open_from(&disk, DIRECTORY, tiny(), begins, NOW).await.expect("it opens");
+            assert_eq!((log.log_start_offset(), log.log_end_offset()), (start, Offset(120)));
+            assert_eq!(log.segment_count(), segments.len() - 3);
+        }
     });
 }
 

@@ -86,6 +86,15 @@ pub fn lead(log: &mut Log, mut batch: Vec<u8>, leader_epoch: i32) -> Result<stor
     log.append_as_leader(&mut batch, &[header], LeaderEpoch(leader_epoch), NOW)
 }
 
+/// What retention does, but for writing the log start offset down. Answers how many segments went.
+pub fn delete_old_segments(log: &mut Log, now: WallMillis, high_watermark: Offset) -> usize {
+    let before = log.segment_count();
+    log.retire_old_segments(now, high_watermark).expect("a healthy disk");
+    let rolled = log.segment_count() - before;
+    log.delete_segments_below(log.log_start_offset()).expect("a healthy disk");
+    before + rolled - log.segment_count()
+}
+
 /// A log as a list of batches, each with its final bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Model {

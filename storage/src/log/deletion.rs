@@ -1,0 +1,116 @@
+//! Deleting from a log's beginning: what its topic does not retain, and what was deleted by request.
+//!
+//! In three steps, so that a crash between them leaves a log that can be opened and begins no earlier than it did: the log
+//! start offset rises; the caller writes it down (`log-start-offset-checkpoint`); the files of the segments below it get a
+//! name under which they are never read again, and are removed later, when nobody is being sent from them any more.
+
+use super::Log;
+use crate::{
+    error::LogError,
+    recovery,
+    retention::{self, Stretch},
+    segment::{Segment, stem},
+};
+use protocol::ids::{Offset, WallMillis};
+use runtime::disk::Disk;
+use std::io;
+
+/// What a file is called that waits to be removed (`LogFileUtils.DELETED_FILE_SUFFIX`).
+const DELETED_SUFFIX: &str = ".deleted";
+
+/// Files that wait to be removed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct DeletedFiles(Vec<String>);
+
+impl DeletedFiles {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Removes them, as after `file.delete.delay.ms`. It waits for the disk. Those that are gone already, with their whole
+    /// directory perhaps, are no error.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn remove(&self, disk: &Disk) -> Result<(), LogError> {
+        self.0.iter().try_for_each(|path| recovery::remove_if_present(disk, path))
+    }
+}
+
+impl Log {
+    /// Raises the log start offset past the oldest segments that `retention.ms` and `retention.bytes` let go, as long as
+    /// they end at or below `high_watermark`. Where the active segment is among them, a new one is begun. Answers whether
+    /// there are segments below the log start offset now, for this or an earlier reason: write that down, and then call
+    /// [`Self::delete_segments_below`].
+    ///
+    /// # Errors
+    /// When the disk refuses; the log is then offline.
+    pub fn retire_old_segments(&mut self, now: WallMillis, high_watermark: Offset) -> Result<bool, LogError> {
+        self.check_online()?;
+        let stretch = |segment: &Segment| Stretch {
+            end_offset: segment.end_offset,
+            size: segment.size,
+            // Records without a time are as old as their segment is known to be.
+            newest: if segment.largest.timestamp.0 >= 0 { segment.largest.timestamp } else { segment.created },
+        };
+        let stretches: Vec<Stretch> = self.segments.iter().map(stretch).collect();
+        let mut count = retention::expired(&stretches, &self.config, high_watermark, now);
+        if runtime::mutant!("Z18") {
+            let eager = retention::beyond_retention(&stretches, &self.config, now);
+            if eager > count {
+                runtime::mutant_diverged!("Z18");
+            }
+            count = eager;
+        }
+        if count == self.segments.len() && !self.roll(now)? {
+            count -= 1;
+        }
+        if count > 0 {
+            let start = self.segments[count].base_offset;
+            self.set_log_start_offset(start)?;
+        }
+        Ok(self.segments_below(self.log_start_offset) > 0)
+    }
+
+    /// Gives the files of the segments that end at or below `stored` a name under which they wait to be removed, and returns
+    /// those; the active segment is never among them. `stored` is the log start offset that is written down: above it
+    /// nothing goes, for a crash could leave the segments in any state.
+    ///
+    /// # Errors
+    /// When the disk refuses; the log is then offline.
+    pub fn delete_segments_below(&mut self, stored: Offset) -> Result<DeletedFiles, LogError> {
+        self.check_online()?;
+        let count = self.segments_below(stored.min(self.log_start_offset));
+        let gone: Vec<Segment> = self.segments.drain(..count).collect();
+        let mut deleted = DeletedFiles::default();
+        for segment in &gone {
+            let renamed = self.rename_files_of(segment, &mut deleted);
+            self.guarded(renamed)?;
+        }
+        runtime::sometimes!(!gone.is_empty(), "segments below the log start offset were deleted");
+        Ok(deleted)
+    }
+
+    /// How many segments lie wholly below an offset, but for the active one.
+    fn segments_below(&self, offset: Offset) -> usize {
+        let closed = &self.segments[..self.segments.len() - 1];
+        closed.iter().take_while(|segment| segment.end_offset <= offset).count()
+    }
+
+    fn rename_files_of(&mut self, segment: &Segment, deleted: &mut DeletedFiles) -> Result<(), LogError> {
+        let stem = stem(&self.directory, segment.base_offset);
+        for suffix in ["log", "index", "timeindex", "txnindex", "snapshot"] {
+            let from = format!("{stem}.{suffix}");
+            let to = format!("{from}{DELETED_SUFFIX}");
+            match self.disk.rename(&from, &to) {
+                Ok(()) => deleted.0.push(to),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(LogError::io("rename", from, error)),
+            }
+        }
+        self.snapshots.remove(&segment.base_offset);
+        self.durability.names_changed();
+        Ok(())
+    }
+}

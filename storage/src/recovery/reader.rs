@@ -1,0 +1,57 @@
+//! Reading a segment's file batch by batch, as it lies, for recovery to judge.
+//!
+//! It believes nothing but the file's size.
+
+use protocol::record_batch::{BatchHeader, HEADER_BYTES};
+use runtime::disk::File;
+use std::io;
+
+/// How much is read at once; a larger batch is read whole.
+const SCAN_BYTES: usize = 1 << 20;
+
+/// Reads a file front to back in large pieces.
+pub(super) struct Reader {
+    file: File,
+    size: u64,
+    /// Where `bytes` begins.
+    at: u64,
+    bytes: Vec<u8>,
+}
+
+impl Reader {
+    /// Reads this file, up to this size.
+    pub fn new(file: File, size: u64) -> Self {
+        Self { file, size, at: 0, bytes: Vec::new() }
+    }
+
+    /// The batch at a position, or why there is none.
+    pub fn batch(&mut self, position: u64) -> io::Result<Result<(BatchHeader, &[u8]), String>> {
+        let left = self.size - position;
+        if left < HEADER_BYTES as u64 {
+            return Ok(Err(format!("{left} bytes are no batch")));
+        }
+        self.cover(position, HEADER_BYTES)?;
+        let header = match BatchHeader::parse(&self.bytes[(position - self.at) as usize..]) {
+            Ok(header) => header,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        if header.size() as u64 > left {
+            return Ok(Err(format!("a batch of {} bytes is cut off after {left}", header.size())));
+        }
+        self.cover(position, header.size())?;
+        let from = (position - self.at) as usize;
+        Ok(Ok((header, &self.bytes[from..from + header.size()])))
+    }
+
+    /// Holds at least so many bytes from a position on; the caller knows that the file has them.
+    fn cover(&mut self, position: u64, length: usize) -> io::Result<()> {
+        let covered = position >= self.at && position + length as u64 <= self.at + self.bytes.len() as u64;
+        if !covered {
+            let wanted = (self.size - position).min(length.max(SCAN_BYTES) as u64) as usize;
+            self.bytes.resize(wanted, 0);
+            self.file.read_exact_at(&mut self.bytes, position)?;
+            self.at = position;
+        }
+        Ok(())
+    }
+}
