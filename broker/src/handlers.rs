@@ -14,6 +14,7 @@ mod create_topics;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_quorum;
 mod describe_topic_partitions;
 mod elect_leaders;
 mod fetch;
@@ -29,6 +30,8 @@ mod offset_for_leader_epoch;
 mod produce;
 mod producer_ids;
 mod topic_configs;
+mod unregister_broker;
+mod update_features;
 mod view;
 
 use crate::{
@@ -46,9 +49,10 @@ use protocol::{
     internal::BrokerProbeRequest,
     messages::{
         AlterPartitionReassignmentsRequest, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest,
-        DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeTopicPartitionsRequest,
-        ElectLeadersRequest, FetchRequest, InitProducerIdRequest, ListOffsetsRequest,
+        DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeQuorumRequest,
+        DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest, InitProducerIdRequest, ListOffsetsRequest,
         ListPartitionReassignmentsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest, Request,
+        UnregisterBrokerRequest, UpdateFeaturesRequest,
     },
 };
 use std::{sync::Arc, time::Duration};
@@ -128,6 +132,9 @@ table! {
     DescribeConfigsRequest => describe_configs,
     CreatePartitionsRequest => create_partitions,
     ElectLeadersRequest => elect_leaders,
+    DescribeQuorumRequest => describe_quorum,
+    UpdateFeaturesRequest => update_features,
+    UnregisterBrokerRequest => unregister_broker,
     AlterPartitionReassignmentsRequest => alter_partition_reassignments,
     ListPartitionReassignmentsRequest => list_partition_reassignments,
     DescribeClusterRequest => describe_cluster,

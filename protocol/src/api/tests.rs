@@ -38,7 +38,10 @@ fn what_a_client_is_told_is_what_kafka_4_3_advertises_or_less() {
         (43, 0, 2),
         (45, 0, 1),
         (46, 0, 0),
+        (55, 0, 2),
+        (57, 0, 2),
         (60, 0, 2),
+        (64, 0, 0),
         (75, 0, 0),
     ];
     let answer = api_versions_response(4, Plane::Client, &FinalizedFeatures::default(), &[]);
@@ -79,6 +82,9 @@ fn the_codec_covers_every_version_that_is_served() {
     covers::<ElectLeadersRequest>();
     covers::<AlterPartitionReassignmentsRequest>();
     covers::<ListPartitionReassignmentsRequest>();
+    covers::<DescribeQuorumRequest>();
+    covers::<UpdateFeaturesRequest>();
+    covers::<UnregisterBrokerRequest>();
     covers::<AlterPartitionRequest>();
     covers::<EnvelopeRequest>();
     covers::<DescribeClusterRequest>();
@@ -89,7 +95,7 @@ fn the_codec_covers_every_version_that_is_served() {
     covers::<RaftRequest>();
     covers::<MetadataFetchRequest>();
     covers::<BrokerProbeRequest>();
-    assert_eq!(API_TABLE.len(), 24, "a row was added: add its request here");
+    assert_eq!(API_TABLE.len(), 27, "a row was added: add its request here");
 }
 
 #[test]

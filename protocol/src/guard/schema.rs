@@ -7,6 +7,7 @@ mod cluster;
 mod control;
 mod internal;
 mod partitions;
+mod quorum;
 mod records;
 
 pub use admin::*;
@@ -14,6 +15,7 @@ pub use cluster::*;
 pub use control::*;
 pub use internal::*;
 pub use partitions::*;
+pub use quorum::*;
 pub use records::*;
 
 /// A version that no message reaches.
