@@ -17,6 +17,7 @@ mod describe_cluster;
 mod describe_configs;
 mod describe_log_dirs;
 mod describe_producers;
+mod describe_quorum;
 mod describe_topic_partitions;
 mod elect_leaders;
 mod fetch;
@@ -32,6 +33,8 @@ mod offset_for_leader_epoch;
 mod produce;
 mod producer_ids;
 mod topic_configs;
+mod unregister_broker;
+mod update_features;
 mod view;
 
 use crate::{
@@ -48,6 +51,13 @@ use protocol::{
     frame::{FrameError, RequestHead, decode_body},
     internal::BrokerProbeRequest,
     messages::{AlterPartitionReassignmentsRequest, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeLogDirsRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest, InitProducerIdRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest, Request},
+    messages::{
+        AlterPartitionReassignmentsRequest, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest,
+        DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeQuorumRequest,
+        DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest, InitProducerIdRequest, ListOffsetsRequest,
+        ListPartitionReassignmentsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest, Request,
+        UnregisterBrokerRequest, UpdateFeaturesRequest,
+    },
 };
 use std::{sync::Arc, time::Duration};
 use topic_configs::TopicConfigs;
@@ -127,6 +137,9 @@ table! {
     DescribeConfigsRequest => describe_configs,
     CreatePartitionsRequest => create_partitions,
     ElectLeadersRequest => elect_leaders,
+    DescribeQuorumRequest => describe_quorum,
+    UpdateFeaturesRequest => update_features,
+    UnregisterBrokerRequest => unregister_broker,
     AlterPartitionReassignmentsRequest => alter_partition_reassignments,
     ListPartitionReassignmentsRequest => list_partition_reassignments,
     DescribeLogDirsRequest => describe_log_dirs,

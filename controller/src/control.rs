@@ -17,6 +17,7 @@
 mod brokers;
 mod configs;
 mod draft;
+mod features;
 mod partitions;
 mod placement;
 mod producer_ids;
@@ -38,6 +39,7 @@ use protocol::messages::{
     BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse, CreatePartitionsRequest,
     CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
     ElectLeadersRequest, ElectLeadersResponse, ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
+    UpdateFeaturesRequest, UpdateFeaturesResponse,
 };
 use std::sync::Arc;
 
@@ -100,6 +102,13 @@ pub enum ControlRequest {
     AlterPartitionReassignments(AlterPartitionReassignmentsRequest),
     /// A client asks what is being moved (46).
     ListPartitionReassignments(ListPartitionReassignmentsRequest),
+    /// A client wants features finalized (57).
+    UpdateFeatures {
+        /// What it asks for.
+        request: UpdateFeaturesRequest,
+        /// The request's version: an older client is told of each feature.
+        version: i16,
+    },
     /// A broker's session ended ([`SessionEffect::Fence`]).
     FenceBroker {
         /// Whose.
@@ -141,6 +150,8 @@ pub enum ControlResponse {
     AlterPartitionReassignments(AlterPartitionReassignmentsResponse),
     /// To [`ControlRequest::ListPartitionReassignments`].
     ListPartitionReassignments(ListPartitionReassignmentsResponse),
+    /// To [`ControlRequest::UpdateFeatures`].
+    UpdateFeatures(UpdateFeaturesResponse),
     /// To [`ControlRequest::UnregisterBroker`].
     UnregisterBroker(ErrorCode),
 }
@@ -248,6 +259,9 @@ impl Control {
             }
             ControlRequest::ListPartitionReassignments(request) => {
                 ControlResponse::ListPartitionReassignments(partitions::list_reassignments(image, &request))
+            }
+            ControlRequest::UpdateFeatures { request, version } => {
+                ControlResponse::UpdateFeatures(features::update(&mut draft, &request, version))
             }
             ControlRequest::FenceBroker { broker_id, broker_epoch } => {
                 let held = draft.image().broker(broker_id).is_some_and(|broker| broker.epoch == broker_epoch);

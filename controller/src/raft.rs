@@ -150,6 +150,26 @@ pub struct Leadership {
     pub leads: bool,
 }
 
+/// The quorum, as its leader sees it. Offsets are those of the Raft log, whose entries are batches of records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuorumState {
+    /// The term that it leads.
+    pub term: u64,
+    /// One past the last committed entry.
+    pub committed_end: i64,
+    /// Who votes, the leader included.
+    pub members: BTreeMap<BrokerId, MemberState>,
+}
+
+/// One voter, as the leader sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemberState {
+    /// One past the last entry that it is known to have.
+    pub log_end: i64,
+    /// How long ago it was heard from, if ever.
+    pub heard: Option<Duration>,
+}
+
 /// Tells when leadership changes.
 pub struct LeadershipWatch(watch::Receiver<RaftServerMetrics<Types>>);
 
@@ -243,6 +263,29 @@ impl Raft {
         let metrics = self.raft.metrics();
         let acked = metrics.borrow().last_quorum_acked;
         acked.is_some_and(|acked| acked.into_inner().elapsed() <= age)
+    }
+
+    /// The quorum, if this controller leads it.
+    pub fn describe(&self) -> Option<QuorumState> {
+        let end = |index: Option<u64>| index.map_or(0, |index| i64::try_from(index).unwrap_or(i64::MAX - 1) + 1);
+        let metrics = self.raft.metrics().borrow().clone();
+        if metrics.state != ServerState::Leader {
+            return None;
+        }
+        let (replication, heartbeat) = (metrics.replication.unwrap_or_default(), metrics.heartbeat.unwrap_or_default());
+        let member = |id: &BrokerId| {
+            if *id == self.quorum.node_id {
+                return MemberState { log_end: end(metrics.last_log_index), heard: Some(Duration::ZERO) };
+            }
+            let matched = replication.get(id).and_then(|matched| matched.as_ref().map(|log_id| log_id.index));
+            let heard = heartbeat.get(id).copied().flatten().map(|heard| heard.into_inner().elapsed());
+            MemberState { log_end: end(matched), heard }
+        };
+        Some(QuorumState {
+            term: metrics.vote.leader_id.term(),
+            committed_end: end(metrics.local_committed.as_ref().map(|log_id| log_id.index)),
+            members: self.quorum.voters.keys().map(|id| (*id, member(id))).collect(),
+        })
     }
 
     /// Why Raft has stopped by itself: its log failed, for instance.

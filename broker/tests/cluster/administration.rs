@@ -6,13 +6,15 @@ use protocol::{
     error_code::ErrorCode,
     ids::TopicId,
     messages::{
-        AlterPartitionReassignmentsRequest, CreatePartitionsRequest, ElectLeadersRequest, FetchRequest,
-        ListPartitionReassignmentsRequest,
+        AlterPartitionReassignmentsRequest, CreatePartitionsRequest, DescribeQuorumRequest, ElectLeadersRequest,
+        FetchRequest, ListPartitionReassignmentsRequest, StrBytes, UnregisterBrokerRequest, UpdateFeaturesRequest,
         alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic},
         create_partitions_request::CreatePartitionsTopic,
+        describe_quorum_request::{PartitionData as QuorumPartition, TopicData as QuorumTopic},
         elect_leaders_request::TopicPartitions,
         fetch_request::{FetchPartition, FetchTopic},
         topic_name,
+        update_features_request::FeatureUpdateKey,
     },
     record_batch::{BatchHeader, records},
 };
@@ -226,5 +228,61 @@ fn a_move_that_cannot_end_is_told_and_cancelled() {
         assert_eq!(moving(&connection).await, None);
         eventually("the old replicas", async || replicas(&connection, "orders").await == from).await;
         assert_eq!(leader(&connection, "orders", 0).await, from[0]);
+    });
+}
+
+#[test]
+fn the_quorum_is_described_by_its_leader_through_any_broker() {
+    run(5, || async {
+        let cluster = Cluster::start(3);
+        cluster.whole().await;
+        let connection = Cluster::connect(2).await;
+        let asked = |topic: &str, partition: i32| {
+            let partition = QuorumPartition::default().with_partition_index(partition);
+            let topic = QuorumTopic::default().with_topic_name(topic_name(topic)).with_partitions(vec![partition]);
+            DescribeQuorumRequest::default().with_topics(vec![topic])
+        };
+        for version in 0..=2 {
+            let told = connection.call_at(version, &asked("__cluster_metadata", 0)).await.unwrap();
+            let partition = &told.topics[0].partitions[0];
+            assert_eq!((told.error_code, partition.error_code), (0, 0));
+            assert!((1..=3).contains(&partition.leader_id.0) && partition.leader_epoch > 0);
+            let voters: Vec<i32> = partition.current_voters.iter().map(|voter| voter.replica_id.0).collect();
+            assert_eq!(voters, [1, 2, 3]);
+            assert!(partition.high_watermark > 0);
+            let leader = partition.current_voters.iter().find(|voter| voter.replica_id == partition.leader_id).unwrap();
+            assert!(leader.log_end_offset >= partition.high_watermark);
+            assert_eq!(told.nodes.len(), if version < 2 { 0 } else { 3 });
+        }
+        let told = connection.call_at(2, &asked("orders", 0)).await.unwrap();
+        let code = told.topics[0].partitions[0].error_code;
+        assert_eq!(ErrorCode::from_wire(code), ErrorCode::UnknownTopicOrPartition);
+    });
+}
+
+#[test]
+fn a_broker_that_is_gone_for_good_is_unregistered() {
+    run(6, || async {
+        let mut cluster = Cluster::start(3);
+        cluster.whole().await;
+        cluster.stop(3).await;
+        let connection = Cluster::connect(1).await;
+        let request = UnregisterBrokerRequest::default().with_broker_id(3.into());
+        assert_eq!(connection.call(&request).await.unwrap().error_code, 0);
+        let again = connection.call(&request).await.unwrap();
+        assert_eq!(ErrorCode::from_wire(again.error_code), ErrorCode::BrokerIdNotRegistered);
+        eventually("two brokers", async || metadata(&connection, &[]).await.brokers.len() == 2).await;
+        let update = |level| {
+            let update = FeatureUpdateKey::default()
+                .with_feature(StrBytes::from_static_str("metadata.version"))
+                .with_max_version_level(level);
+            UpdateFeaturesRequest::default().with_feature_updates(vec![update]).with_timeout_ms(20_000)
+        };
+        for version in 0..=2 {
+            let told = connection.call_at(version, &update(99)).await.unwrap();
+            assert_eq!(ErrorCode::from_wire(told.error_code), ErrorCode::InvalidUpdateVersion);
+            let same = connection.call_at(version, &update(metadata::image::METADATA_VERSION_LEVEL)).await.unwrap();
+            assert_eq!((same.error_code, same.results.len()), (0, if version < 2 { 1 } else { 0 }));
+        }
     });
 }

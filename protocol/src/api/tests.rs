@@ -42,6 +42,10 @@ fn what_a_client_is_told_is_what_kafka_4_3_advertises_or_less() {
         (35, 1, 5),
         (60, 0, 2),
         (61, 0, 0),
+        (55, 0, 2),
+        (57, 0, 2),
+        (60, 0, 2),
+        (64, 0, 0),
         (75, 0, 0),
     ];
     let answer = api_versions_response(4, Plane::Client, &FinalizedFeatures::default(), &[]);
@@ -84,6 +88,9 @@ fn the_codec_covers_every_version_that_is_served() {
     covers::<AlterPartitionReassignmentsRequest>();
     covers::<ListPartitionReassignmentsRequest>();
     covers::<DescribeLogDirsRequest>();
+    covers::<DescribeQuorumRequest>();
+    covers::<UpdateFeaturesRequest>();
+    covers::<UnregisterBrokerRequest>();
     covers::<AlterPartitionRequest>();
     covers::<EnvelopeRequest>();
     covers::<DescribeClusterRequest>();

@@ -8,6 +8,7 @@ mod control;
 mod internal;
 mod logs;
 mod partitions;
+mod quorum;
 mod records;
 
 pub use admin::*;
@@ -16,6 +17,7 @@ pub use control::*;
 pub use internal::*;
 pub use logs::*;
 pub use partitions::*;
+pub use quorum::*;
 pub use records::*;
 
 /// A version that no message reaches.

@@ -3,6 +3,7 @@
 //! `request_data` is the client's request as it came, header included; `response_data` is the answer likewise, in the
 //! client's version and with its correlation id. Both without the length before a frame.
 
+mod cluster;
 mod partitions;
 
 use super::Handlers;
@@ -46,6 +47,9 @@ pub(super) async fn handle(
             api::DELETE_TOPICS => delete_topics(handlers, context, &head, authorized).await,
             api::CREATE_PARTITIONS => partitions::create(handlers, context, &head, authorized).await,
             api::ELECT_LEADERS => partitions::elect(handlers, context, &head, authorized).await,
+            api::DESCRIBE_QUORUM => cluster::describe_quorum(handlers, &head, authorized),
+            api::UPDATE_FEATURES => cluster::update_features(handlers, context, &head, authorized).await,
+            api::UNREGISTER_BROKER => cluster::unregister_broker(handlers, context, &head, authorized).await,
             api::ALTER_PARTITION_REASSIGNMENTS => partitions::reassign(handlers, context, &head, authorized).await,
             api::LIST_PARTITION_REASSIGNMENTS => {
                 partitions::list_reassignments(handlers, context, &head, authorized).await

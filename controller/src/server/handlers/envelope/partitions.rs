@@ -20,7 +20,7 @@ use protocol::{
 use runtime::rand;
 
 /// As [`decide`], where it is the cluster that is administered: a client that may not is told so.
-async fn decide_for_cluster(
+pub(super) async fn decide_for_cluster(
     handlers: &Handlers,
     context: &RequestContext,
     authorized: Result<(), ErrorCode>,
