@@ -131,6 +131,9 @@ impl Lifecycle {
             let said = async {
                 match step {
                     Step::Register { previous_broker_epoch } => {
+                        let failed = failed_directories();
+                        let mut registration = registration.clone();
+                        registration.directories.retain(|directory| !failed.contains(directory));
                         Some(self.register(&registration, previous_broker_epoch, &link, interval).await)
                     }
                     Step::Heartbeat { broker_epoch, want_fence, want_shut_down } => {

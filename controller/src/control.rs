@@ -16,6 +16,7 @@
 
 mod brokers;
 mod configs;
+mod directories;
 mod draft;
 mod features;
 mod partitions;

@@ -6,7 +6,7 @@
 
 use crate::image::{BrokerImage, Image, PartitionImage, TopicImage};
 use crate::record::{ConfigResource, Record};
-use protocol::ids::{BrokerEpoch, BrokerId, DirectoryId, MetadataOffset, TopicId, TopicPartition};
+use protocol::ids::{BrokerEpoch, BrokerId, DirectoryId, MetadataOffset, PartitionIndex, TopicId, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -136,6 +136,13 @@ pub fn apply(image: &mut Image, offset: MetadataOffset, record: &Record) {
         }
         Record::Partition { .. } => create_partition(image, record),
         Record::PartitionChange { .. } => change_partition(image, record),
+        Record::ReplicaDirectory { topic_id, partition, broker_id, directory } => {
+            let state = changed_partition(image, *topic_id, *partition, record);
+            let at = state.replicas.iter().position(|replica| replica == broker_id);
+            let at = at.unwrap_or_else(|| panic!("broker {broker_id} keeps no replica of {topic_id}-{partition}"));
+            state.directories.resize(state.replicas.len(), DirectoryId::ZERO);
+            state.directories[at] = *directory;
+        }
         Record::Config { resource, name, value } => match value {
             Some(value) => image.configs.set(resource, name, value),
             None => image.configs.unset(resource, name),
@@ -234,6 +241,21 @@ fn create_partition(image: &mut Image, record: &Record) {
     assert!(before.is_none(), "partition {topic_id}-{partition} exists already");
 }
 
+/// The partition that a record changes, its partition epoch raised already.
+fn changed_partition<'a>(
+    image: &'a mut Image,
+    topic_id: TopicId,
+    partition: PartitionIndex,
+    record: &Record,
+) -> &'a mut PartitionImage {
+    let state = image.topics.get_mut(topic_id).and_then(|topic| topic.partitions.get_mut(&partition));
+    let name = record.name();
+    let state = state.unwrap_or_else(|| panic!("{name} names {topic_id}-{partition}, which does not exist"));
+    let state = Arc::make_mut(state);
+    state.partition_epoch = state.partition_epoch.next();
+    state
+}
+
 /// The partition epoch rises with every change, the leader epoch with every one that names a leader
 /// (`PartitionRegistration.merge`).
 fn change_partition(image: &mut Image, record: &Record) {
@@ -252,10 +274,7 @@ fn change_partition(image: &mut Image, record: &Record) {
     else {
         unreachable!("called with a changed partition only")
     };
-    let state = image.topics.get_mut(*topic_id).and_then(|topic| topic.partitions.get_mut(partition));
-    let state = state.unwrap_or_else(|| panic!("PartitionChange names {topic_id}-{partition}, which does not exist"));
-    let state = Arc::make_mut(state);
-    state.partition_epoch = state.partition_epoch.next();
+    let state = changed_partition(image, *topic_id, *partition, record);
     if let Some(isr) = isr {
         state.isr.clone_from(isr);
     }

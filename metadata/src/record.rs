@@ -362,6 +362,17 @@ records! {
     }
     /// Nothing changed; it marks a place in the log.
     12 / 0 NoOp
+    /// A replica is in another log directory of its broker than was chosen, or in one that the broker chooses.
+    20 / 0 ReplicaDirectory {
+        /// The topic.
+        topic_id: TopicId,
+        /// Which of its partitions.
+        partition: PartitionIndex,
+        /// Whose replica.
+        broker_id: BrokerId,
+        /// The log directory, all zeroes where the broker chooses.
+        directory: DirectoryId,
+    }
 }
 
 /// The bytes of one record.

@@ -197,3 +197,48 @@ fn a_replica_whose_durable_records_are_damaged_is_set_aside_and_copied_anew() {
         assert!(cluster.files(follower).contains(&"orders-0/00000000000000000006.log".to_owned()));
     });
 }
+
+#[test]
+fn a_log_directory_that_fails_takes_its_replicas_with_it_and_not_the_broker() {
+    run(26, || async {
+        let cluster = Cluster::start_on(3, 2, &[]);
+        cluster.whole().await;
+        let connection = Cluster::connect(1).await;
+        create_topic(&connection, "orders", 12, 3, &[]).await;
+        let leaders = async || {
+            let described = metadata(&connection, &["orders"]).await;
+            let mut partitions = described.topics[0].partitions.clone();
+            partitions.sort_by_key(|partition| partition.partition_index);
+            partitions.iter().map(|partition| partition.leader_id.0).collect::<Vec<_>>()
+        };
+        let connections = [Cluster::connect(1).await, Cluster::connect(2).await, Cluster::connect(3).await];
+        let write_everywhere = async || {
+            for partition in 0..12 {
+                eventually("a leader that takes a record", async || {
+                    let leader = leaders().await[partition as usize];
+                    let Some(leading) = usize::try_from(leader - 1).ok().and_then(|at| connections.get(at)) else {
+                        return false;
+                    };
+                    produce(leading, "orders", partition, batch(&["one"]), -1).await.error_code == 0
+                })
+                .await;
+            }
+        };
+        write_everywhere().await;
+        let before = leaders().await;
+        // Every other replica of a broker is in its second directory.
+        let leads = |node: i32, odd: usize| (0..12).any(|at| before[at] == node && at % 2 == odd);
+        let node = (1..=3).find(|node| leads(*node, 0) && leads(*node, 1)).unwrap();
+        cluster.fail_second_disk(node);
+        write_everywhere().await;
+        let after = leaders().await;
+        for at in (0..12).filter(|at| before[*at] == node) {
+            assert_eq!(after[at] == node, at % 2 == 0, "{before:?} {after:?}");
+        }
+        assert_eq!(metadata(&connection, &[]).await.brokers.len(), 3, "it lives");
+        let described =
+            connections[node as usize - 1].call(&DescribeLogDirsRequest::default().with_topics(None)).await.unwrap();
+        let codes: Vec<_> = described.results.iter().map(|one| ErrorCode::from_wire(one.error_code)).collect();
+        assert_eq!(codes, [ErrorCode::None, ErrorCode::KafkaStorageError]);
+    });
+}

@@ -39,6 +39,8 @@ const CONTROLLER_PORT: u16 = 9093;
 struct Machine {
     node: NodeId,
     disk: disk::Disk,
+    /// Log directories beside the first.
+    others: Vec<disk::Disk>,
     stop: Option<ShutdownTrigger>,
 }
 
@@ -84,6 +86,11 @@ impl Cluster {
 
     /// As [`Cluster::start`], with these settings.
     pub fn start_with(nodes: i32, settings: &[(&str, &str)]) -> Self {
+        Self::start_on(nodes, 1, settings)
+    }
+
+    /// As [`Cluster::start_with`], each node with this many log directories.
+    pub fn start_on(nodes: i32, directories: u64, settings: &[(&str, &str)]) -> Self {
         let mut properties = Properties::new();
         for (name, value) in [("replica.lag.time.max.ms", "2000")].iter().chain(settings) {
             properties = properties.with(name, value).unwrap();
@@ -92,6 +99,7 @@ impl Cluster {
         let machine = |id: i32| Machine {
             node: simulation::add_node(&format!("node-{id}"), [10, 0, 0, id as u8].into()),
             disk: disk::Disk::new(id as u64),
+            others: (1..directories).map(|more| disk::Disk::new(id as u64 + 100 * more)).collect(),
             stop: None,
         };
         let machines = (1..=nodes).map(|id| (id, machine(id))).collect();
@@ -106,10 +114,11 @@ impl Cluster {
         let machine = self.machines.get_mut(&id).unwrap();
         let (trigger, stop) = sync::shutdown();
         machine.stop = Some(trigger);
-        let (metadata, log) = (Disk::simulated(machine.disk.clone()), Disk::simulated(machine.disk.clone()));
+        let metadata = Disk::simulated(machine.disk.clone());
+        let logs = [&machine.disk].into_iter().chain(&machine.others).cloned().map(Disk::simulated).collect();
         simulation::start(machine.node, async move {
             let controller = Controller::start(controller, metadata).await.unwrap();
-            let broker = Broker::start(broker, vec![log]).await.unwrap();
+            let broker = Broker::start(broker, logs).await.unwrap();
             stop.requested().await;
             broker.stop().await;
             controller.stop().await;
@@ -130,6 +139,12 @@ impl Cluster {
         machine.stop = None;
         simulation::crash(machine.node, Crash::Power);
         machine.disk.power_loss();
+        machine.others.iter().for_each(disk::Disk::power_loss);
+    }
+
+    /// A node's second log directory fails for good.
+    pub fn fail_second_disk(&self, id: i32) {
+        self.machines[&id].others[0].set_faults(disk::Faults { offline: true, ..disk::Faults::default() });
     }
 
     /// Whether there are files in a directory of a node's disk.

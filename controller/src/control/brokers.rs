@@ -3,11 +3,12 @@
 //! As `ClusterControlManager`, `ReplicationControlManager` and `BrokerHeartbeatManager.calculateNextBrokerState`. Who was
 //! heard from is [`Sessions`]' to know; what is replicated is decided here.
 //!
-//! Replicas are not assigned to log directories, so a broker that lost one cannot be relieved of the partitions in it
-//! alone: it is fenced until it registers again.
+//! A broker that lost a log directory is relieved of the replicas in it. One that lost all, or keeps replicas of which it is
+//! not known where they lie, is fenced until it registers again.
 
+use super::directories;
 use super::draft::Draft;
-use super::partitions::{Leaving, elect_missing_leaders, leads_anything, remove_broker};
+use super::partitions::{Leaving, elect_missing_leaders, leads_anything, remove_broker, remove_offline_replicas};
 use super::sessions::Sessions;
 use metadata::image::{BrokerImage, Image, METADATA_VERSION};
 use metadata::record::{Endpoint, FeatureRange, Record, SecurityProtocol};
@@ -177,6 +178,7 @@ fn admit(draft: &mut Draft<'_>, request: &BrokerRegistrationRequest, registratio
     remove_broker(draft, broker_id, if proven { Leaving::Clean } else { Leaving::Unclean });
     let broker_epoch = BrokerEpoch(draft.next_offset().0);
     draft.push(record);
+    directories::forget_lost(draft, broker_id);
     broker_epoch
 }
 
@@ -214,6 +216,10 @@ pub(super) fn heartbeat(
     let is_caught_up = request.current_metadata_offset >= broker.epoch.0;
     let current = ControlState::of(broker);
     let next = next_state(draft.image(), sessions, broker_id, broker, request);
+    let left = directories::remaining(broker, &request.offline_log_dirs);
+    if left.len() < broker.directories.len() && !is_broken(draft.image(), broker_id, broker, request) {
+        relieve(draft, broker_id, left);
+    }
     match (current, next) {
         (ControlState::Fenced, ControlState::Unfenced) => unfence(draft, broker_id),
         (_, ControlState::Fenced | ControlState::ShutdownNow) => fence(draft, broker_id),
@@ -233,6 +239,30 @@ pub(super) fn heartbeat(
         .with_should_shut_down(next == ControlState::ShutdownNow)
 }
 
+/// Whether a broker can do nothing useful any more for log directories that failed.
+fn is_broken(image: &Image, broker_id: BrokerId, broker: &BrokerImage, request: &BrokerHeartbeatRequest) -> bool {
+    let failed = &request.offline_log_dirs;
+    let left = directories::remaining(broker, failed).len();
+    let is_news = left < broker.directories.len();
+    !failed.is_empty() && (left == 0 || (is_news && directories::keeps_unplaced(image, broker_id)))
+}
+
+/// Takes note that only these directories of a broker work: it leads nothing in the others, and is not in sync there.
+fn relieve(draft: &mut Draft<'_>, broker_id: BrokerId, directories: Vec<DirectoryId>) {
+    let broker = draft.image().broker(broker_id).expect("its heartbeat was checked").clone();
+    draft.push(Record::RegisterBroker {
+        broker_id,
+        incarnation_id: broker.incarnation_id,
+        listeners: broker.listeners,
+        rack: broker.rack,
+        directories,
+        fenced: broker.fenced,
+        controlled_shutdown: broker.controlled_shutdown,
+        features: broker.features,
+    });
+    remove_offline_replicas(draft, broker_id);
+}
+
 /// What becomes of a broker that sent this heartbeat (`BrokerHeartbeatManager.calculateNextBrokerState`).
 fn next_state(
     image: &Image,
@@ -241,7 +271,7 @@ fn next_state(
     broker: &BrokerImage,
     request: &BrokerHeartbeatRequest,
 ) -> ControlState {
-    let broken = !request.offline_log_dirs.is_empty();
+    let broken = is_broken(image, broker_id, broker, request);
     let leads = || leads_anything(image, broker_id);
     match ControlState::of(broker) {
         ControlState::Fenced => {

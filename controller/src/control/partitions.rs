@@ -11,6 +11,7 @@ pub(super) use elections::elect;
 pub(super) use reassignment::{list as list_reassignments, reassign};
 
 use super::brokers::check_epoch;
+use super::directories;
 use super::draft::Draft;
 use metadata::config::ElectionConfig;
 use metadata::image::{Image, PartitionImage};
@@ -274,12 +275,33 @@ pub(super) fn remove_broker(draft: &mut Draft<'_>, broker_id: BrokerId, leaving:
         state.isr.contains(&broker_id) || (leaving == Leaving::Unclean && state.elr.contains(&broker_id))
     };
     change_each(draft, concerned, |image, state, config| {
-        let acceptable = |replica| replica != broker_id && image.is_active(replica);
+        let acceptable = |replica| replica != broker_id && is_acceptable(image, state, replica);
         let mut change = change_of(config, state, &acceptable);
         change.isr.retain(|replica| *replica != broker_id);
         change.unclean = (leaving == Leaving::Unclean).then_some(broker_id);
         change.outcome()
     });
+}
+
+/// Takes a broker out of the ISRs of what it keeps in directories that failed, and gives what it led there to others
+/// (`ReplicationControlManager.handleDirectoriesOffline`). What is there it still has: it stays eligible.
+pub(super) fn remove_offline_replicas(draft: &mut Draft<'_>, broker_id: BrokerId) {
+    let concerned = |state: &PartitionImage| state.isr.contains(&broker_id);
+    change_each(draft, concerned, |image, state, config| {
+        if directories::is_online(image, state, broker_id) {
+            return state.clone();
+        }
+        let acceptable = |replica| is_acceptable(image, state, replica);
+        let mut change = change_of(config, state, &acceptable);
+        change.isr.retain(|replica| *replica != broker_id);
+        change.outcome()
+    });
+}
+
+/// Whether a replica may lead: its broker is active, and its log directory works
+/// (`ReplicationControlManager.isAcceptableLeader`).
+fn is_acceptable(image: &Image, state: &PartitionImage, replica: BrokerId) -> bool {
+    image.is_active(replica) && directories::is_online(image, state, replica)
 }
 
 /// Elects leaders where there are none, after somebody became able to lead
@@ -288,7 +310,7 @@ pub(super) fn elect_missing_leaders(draft: &mut Draft<'_>) {
     change_each(
         draft,
         |state| state.leader.is_none(),
-        |image, state, config| change_of(config, state, &|replica| image.is_active(replica)).outcome(),
+        |image, state, config| change_of(config, state, &|replica| is_acceptable(image, state, replica)).outcome(),
     );
 }
 
@@ -301,7 +323,7 @@ pub(super) fn balance_leaders(draft: &mut Draft<'_>) {
         preferred.is_some() && preferred != state.leader
     };
     change_each(draft, imbalanced, |image, state, config| {
-        let acceptable = |replica| image.is_active(replica);
+        let acceptable = |replica| is_acceptable(image, state, replica);
         let mut change = change_of(config, state, &acceptable);
         if elections < ELECTIONS_PER_BALANCE {
             change.election = Election::Preferred;
@@ -318,7 +340,7 @@ pub(super) fn settle_eligible(draft: &mut Draft<'_>) {
     change_each(
         draft,
         |state| !state.elr.is_empty(),
-        |image, state, config| change_of(config, state, &|replica| image.is_active(replica)).outcome(),
+        |image, state, config| change_of(config, state, &|replica| is_acceptable(image, state, replica)).outcome(),
     );
 }
 
@@ -376,7 +398,7 @@ fn alter_one(
     };
     let image = draft.image().clone();
     let (topic, state) = image.topic(topic_id).zip(image.partition(of)).expect("validated just now");
-    let acceptable = |replica| image.is_active(replica);
+    let acceptable = |replica| is_acceptable(&image, state, replica);
     let mut change = change_of(draft.election_config(&topic.name), state, &acceptable);
     change.isr = isr;
     change.leader_recovery_state = leader_recovery_state;
@@ -434,7 +456,7 @@ fn validate(
     {
         return Err(ErrorCode::InvalidRequest);
     }
-    if !proposed.iter().all(|member| is_eligible(image, member)) {
+    if !proposed.iter().all(|member| is_eligible(image, state, member)) {
         return Err(ErrorCode::IneligibleReplica);
     }
     Ok((isr, recovery))
@@ -450,12 +472,13 @@ fn proposed_isr(asked: &PartitionData) -> Vec<BrokerState> {
     }
 }
 
-/// Whether a broker may be in sync: registered, not shutting down, unfenced, and the same life that the leader saw
-/// (KIP-841, KIP-903).
-fn is_eligible(image: &Image, member: &BrokerState) -> bool {
-    image.broker(member.broker_id.into()).is_some_and(|broker| {
+/// Whether a broker may be in sync: registered, not shutting down, unfenced, the same life that the leader saw (KIP-841,
+/// KIP-903), and with a log directory that works (KIP-858).
+fn is_eligible(image: &Image, state: &PartitionImage, member: &BrokerState) -> bool {
+    let broker_id = BrokerId::from(member.broker_id);
+    image.broker(broker_id).is_some_and(|broker| {
         let same_life = member.broker_epoch == BrokerEpoch::UNKNOWN.0 || member.broker_epoch == broker.epoch.0;
-        broker.is_active() && same_life
+        broker.is_active() && same_life && directories::is_online(image, state, broker_id)
     })
 }
 

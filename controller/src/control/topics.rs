@@ -8,6 +8,7 @@ mod expansion;
 pub(super) use expansion::expand;
 
 use super::configs::{self, Refusal};
+use super::directories::Loads;
 use super::draft::Draft;
 use super::placement;
 use metadata::image::Image;
@@ -107,8 +108,10 @@ fn create_one(
     let replication_factor = assignments.first().map_or(0, Vec::len);
     draft.push(Record::Topic { name: name.to_owned(), topic_id });
     configs::record(draft, name, settings);
+    let mut loads = Loads::of(draft.image());
     for (partition, (replicas, isr)) in (0..).map(PartitionIndex).zip(assignments.iter().zip(isrs)) {
-        draft.push(new_partition(topic_id, partition, replicas, isr));
+        let placed = loads.place(draft.image(), new_partition(topic_id, partition, replicas, isr));
+        draft.push(placed);
     }
     Ok(CreatableTopicResult::default()
         .with_name(topic.name.clone())

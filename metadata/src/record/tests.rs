@@ -128,6 +128,10 @@ fn record() -> impl Strategy<Value = Record> {
         topic_id().prop_map(|topic_id| Record::RemoveTopic { topic_id }),
         partition(),
         partition_change(),
+        (topic_id(), 0..9i32, broker_id(), any::<u128>()).prop_map(|(topic_id, partition, broker_id, directory)| {
+            let (partition, directory) = (PartitionIndex(partition), DirectoryId(Uuid::from_u128(directory)));
+            Record::ReplicaDirectory { topic_id, partition, broker_id, directory }
+        }),
         config(),
         (life(), any::<i64>()).prop_map(|((broker_id, broker_epoch), next)| Record::ProducerIds {
             broker_id,

@@ -208,6 +208,76 @@ fn a_broker_that_lost_a_directory_is_fenced_until_it_starts_anew() {
     assert!(story.records.is_empty());
 }
 
+/// Brokers 1 to 3, the first with two log directories, and four topics on all of them.
+fn two_directories() -> (Story, [Uuid; 2]) {
+    let mut story = Story::new(&[]);
+    let directories = [Uuid::from_u128(1001), Uuid::from_u128(2001)];
+    let request = story.registration(1, 1, None).with_log_dirs(directories.to_vec());
+    assert_eq!(code(&mut story, request), ErrorCode::None);
+    story.beat(1);
+    for id in 2..=3 {
+        story.register(id, 1, None);
+        story.beat(id);
+    }
+    for topic in ["a", "b", "c", "d"] {
+        story.topic(topic, &[&[1, 2, 3]], &[]);
+    }
+    (story, directories)
+}
+
+#[test]
+fn replicas_are_spread_over_the_directories_of_a_broker() {
+    let (story, directories) = two_directories();
+    let chosen = ["a", "b", "c", "d"].map(|topic| story.partition(topic).directories.clone());
+    assert_eq!(chosen.each_ref().map(|chosen| chosen[0].0), [directories, directories].concat()[..]);
+    assert!(chosen.iter().all(|chosen| chosen[1].0 == Uuid::from_u128(1002)), "a broker with one has no choice");
+}
+
+#[test]
+fn a_broker_that_lost_one_of_its_directories_keeps_what_it_leads_in_the_other() {
+    let (mut story, directories) = two_directories();
+    let epoch = story.epoch(1);
+    let broken = |story: &Story| story.heartbeat(1).with_offline_log_dirs(vec![directories[1]]);
+    let request = broken(&story);
+    let response = story.send(request);
+    assert!(!response.is_fenced && response.error_code == 0);
+    assert_eq!(story.epoch(1), epoch, "it is the same registration");
+    for topic in ["a", "c"] {
+        assert_eq!((story.partition(topic).leader, story.partition(topic).isr.len()), (Some(BrokerId(1)), 3));
+    }
+    for topic in ["b", "d"] {
+        assert_eq!(story.partition(topic).leader, Some(BrokerId(2)));
+        assert_eq!(story.partition(topic).isr, [BrokerId(2), BrokerId(3)]);
+        let asked = story.alteration(topic, &[1, 2, 3]);
+        assert_eq!(story.alter_as(2, asked), ErrorCode::IneligibleReplica);
+    }
+    let request = broken(&story);
+    assert!(!story.send(request).is_fenced);
+    assert!(story.records.is_empty(), "it is known");
+    // New replicas go elsewhere, and nobody else's death makes it lead there.
+    story.topic("e", &[&[1, 2]], &[]);
+    story.fence(2);
+    story.fence(3);
+    assert_eq!(story.partition("e").leader, Some(BrokerId(1)));
+    assert_eq!(story.partition("b").leader, None);
+    let request = story.heartbeat(1).with_offline_log_dirs(directories.to_vec());
+    assert!(story.send(request).is_fenced);
+}
+
+#[test]
+fn a_broker_that_starts_without_a_directory_is_in_sync_again_with_what_it_copies_anew() {
+    let (mut story, directories) = two_directories();
+    story.fence(1);
+    story.now = story.now.plus(TIMEOUT);
+    let request = story.registration(1, 2, None).with_log_dirs(vec![directories[0], Uuid::from_u128(3001)]);
+    assert_eq!(code(&mut story, request), ErrorCode::None);
+    story.beat(1);
+    assert_eq!(story.partition("a").directories[0].0, directories[0]);
+    assert!(story.partition("b").directories[0].0.is_nil());
+    story.isr("b", &[1, 2, 3]);
+    assert_eq!(story.partition("b").isr.len(), 3);
+}
+
 #[test]
 fn an_unregistered_broker_is_nowhere_in_sync_nor_eligible() {
     let mut story = Story::with_brokers(&[("min.insync.replicas", "2")], 2);
