@@ -17,6 +17,7 @@ pub mod state;
 pub mod waiting;
 
 use crate::event::ReplicaEvent;
+use crate::metrics::Traffic;
 use appending::{AckError, Acknowledgements};
 use context::{Proposed, ReplicaContext, monotonic_now, wall_now};
 use fetch_wait::Ringer;
@@ -40,6 +41,7 @@ pub struct Partition {
     /// The number of the log directory that holds it.
     directory: usize,
     context: Arc<ReplicaContext>,
+    traffic: Arc<Traffic>,
     replica: Lock<Replica>,
 }
 
@@ -122,7 +124,8 @@ impl Partition {
         let state = PartitionState::new(context.local, context.lag_max, join_floor, (start, end), high_watermark);
         let (acknowledgements, parked) = (Acknowledgements::default(), Parked::default());
         let replica = Replica { state, log, acknowledgements, parked, unsettled: 0 };
-        Arc::new(Self { id, topic, directory, context, replica: Lock::new(RANK, replica) })
+        let traffic = Arc::default();
+        Arc::new(Self { id, topic, directory, context, traffic, replica: Lock::new(RANK, replica) })
     }
 
     /// Which partition.
@@ -133,6 +136,11 @@ impl Partition {
     /// The name of its topic.
     pub fn topic(&self) -> &Arc<str> {
         &self.topic
+    }
+
+    /// What went through it.
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
     }
 
     /// The number of the log directory that holds it.
