@@ -6,7 +6,7 @@ CARGO ?= cargo
 GREGOR = target/debug/gregor
 
 .DEFAULT_GOAL := help
-.PHONY: help build release cluster test check scenarios sweep selftest interop sim-bench fix bless verify clean
+.PHONY: help build release cluster test check scenarios sweep selftest interop deb sim-bench fix bless verify clean
 
 help: ## Lists these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ selftest: build ## The bug zoo: is every planted bug caught, by what, after how 
 
 interop: release ## Real clients and Kafka's own tools against a real three-node cluster
 	interop/run
+
+deb: release ## A Debian package of the release build, into target/
+	packaging/deb/build
 
 sim-bench: build ## The simulator's speed: virtual seconds a CPU second
 	$(GREGOR) sim bench

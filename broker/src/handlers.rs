@@ -42,6 +42,7 @@ use crate::{
     controller_link::ControllerLink,
     lifecycle::Lifecycle,
     metadata_cache::MetadataCache,
+    metrics::Metrics,
     partitions::Partitions,
 };
 use auto_creation::AutoCreation;
@@ -71,6 +72,8 @@ pub struct Services {
     pub controllers: Arc<ControllerLink>,
     /// What this broker is to the controller.
     pub lifecycle: Lifecycle,
+    /// What it counts.
+    pub metrics: Metrics,
     producer_ids: ProducerIds,
     topic_configs: TopicConfigs,
     auto_creation: AutoCreation,
@@ -90,6 +93,7 @@ impl Services {
             partitions,
             controllers,
             lifecycle,
+            metrics: Metrics::default(),
             producer_ids: ProducerIds::new(config.node_id),
             topic_configs: TopicConfigs::new(config.properties.clone()),
             auto_creation: AutoCreation::new(),
@@ -156,6 +160,7 @@ pub(crate) fn handle(
     if !authorize(&context) {
         return Ok(Outcome::Done(Answer::Close("its principal may not use this listener")));
     }
+    services.metrics.request(context.api);
     context.throttle = throttle(&context);
     let span = tracing::debug_span!("request", api = context.api.name, correlation_id = context.correlation_id);
     let outcome = span.in_scope(|| handler(services, &context, head))?;

@@ -8,9 +8,11 @@
 pub mod config;
 pub mod controller_link;
 pub mod event;
+pub mod metrics;
 pub mod partition;
 pub mod partitions;
 pub mod replication;
+pub mod report;
 
 mod handlers;
 mod lifecycle;
@@ -165,6 +167,16 @@ impl Broker {
     /// Every replica on it, for whoever looks on.
     pub fn partitions(&self) -> &Arc<Partitions> {
         &self.services.partitions
+    }
+
+    /// Whether clients are served: the broker is registered, has recovered its partitions, and is not fenced.
+    pub fn is_ready(&self) -> bool {
+        *self.serving.borrow() && self.image().is_active(self.node_id())
+    }
+
+    /// What it says of itself, for whoever scrapes it: see [`report::samples`].
+    pub fn samples(&self, all_partitions: bool) -> Vec<report::Sample> {
+        report::samples(&self.services, all_partitions)
     }
 
     /// Under which registration it acts; `None` until the first was accepted.

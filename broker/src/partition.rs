@@ -18,6 +18,7 @@ pub mod state;
 pub mod waiting;
 
 use crate::event::ReplicaEvent;
+use crate::metrics::Traffic;
 use appending::{AckError, Acknowledgements};
 use context::{Proposed, ReplicaContext, monotonic_now, wall_now};
 use fetch_wait::Ringer;
@@ -41,6 +42,7 @@ pub struct Partition {
     /// The number of the log directory that holds it.
     directory: usize,
     context: Arc<ReplicaContext>,
+    traffic: Arc<Traffic>,
     replica: Lock<Replica>,
 }
 
@@ -126,7 +128,8 @@ impl Partition {
         let (acknowledgements, parked) = (Acknowledgements::default(), Parked::default());
         let low_watermark_moved = Arc::default();
         let replica = Replica { state, log, acknowledgements, parked, low_watermark_moved, unsettled: 0 };
-        Arc::new(Self { id, topic, directory, context, replica: Lock::new(RANK, replica) })
+        let traffic = Arc::default();
+        Arc::new(Self { id, topic, directory, context, traffic, replica: Lock::new(RANK, replica) })
     }
 
     /// Which partition.
@@ -137,6 +140,11 @@ impl Partition {
     /// The name of its topic.
     pub fn topic(&self) -> &Arc<str> {
         &self.topic
+    }
+
+    /// What went through it.
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
     }
 
     /// The number of the log directory that holds it.

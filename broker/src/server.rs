@@ -222,6 +222,7 @@ impl Place {
         open.next += 1;
         let stop = Arc::new(Notify::new());
         open.connections.insert(id, stop.clone());
+        shared.services.metrics.connections.add(1);
         Some(Self { shared: shared.clone(), id, ip, stop, _slot: slot })
     }
 }
@@ -237,6 +238,7 @@ impl Drop for Place {
                 open.by_ip.remove(&self.ip);
             }
         }
+        self.shared.services.metrics.connections_ended.add(1);
         self.shared.ended.notify_waiters();
     }
 }

@@ -5,8 +5,11 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 mod cluster;
+mod completion;
 mod consume;
 mod dev;
+mod log;
+mod man;
 mod produce;
 mod server;
 mod sim;
@@ -36,7 +39,10 @@ enum Command {
     Produce(produce::Produce),
     Consume(consume::Consume),
     Verify(verify::Verify),
+    Log(log::LogFiles),
     Sim(sim::Sim),
+    Completion(completion::Completion),
+    Man(man::Man),
 }
 
 /// How long an administrative question may take.
@@ -69,7 +75,10 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Some(Command::Produce(command)) => command.run(),
         Some(Command::Consume(command)) => command.run(),
         Some(Command::Verify(command)) => command.run(),
+        Some(Command::Log(command)) => command.run(),
         Some(Command::Sim(command)) => command.run(),
+        Some(Command::Completion(command)) => command.run(),
+        Some(Command::Man(command)) => command.run(),
     }
 }
 
@@ -92,5 +101,32 @@ impl Bootstrap {
     /// The addresses, one each.
     pub fn servers(&self) -> Vec<String> {
         self.bootstrap.split(',').map(str::trim).filter(|server| !server.is_empty()).map(String::from).collect()
+    }
+}
+
+/// Reads `300ms`, `10s`, `2m`.
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let digits = text.len() - text.trim_start_matches(|symbol: char| symbol.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let wrong = || format!("'{text}' is not a duration: write it as 300ms, 10s or 2m");
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    match unit {
+        "ms" => Ok(std::time::Duration::from_millis(number)),
+        "s" => Ok(std::time::Duration::from_secs(number)),
+        "m" => Ok(std::time::Duration::from_secs(60 * number)),
+        _ => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn durations_are_read_or_refused() {
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("300ms"), Ok(Duration::from_millis(300)));
+        assert!(duration("2 minutes").is_err());
     }
 }

@@ -32,6 +32,9 @@ pub struct LocalNode {
     pub replication_port: u16,
     /// The controllers' port.
     pub controller_port: u16,
+    /// The port of metrics and health.
+    #[serde(default)]
+    pub http_port: u16,
 }
 
 /// The nodes, as kept in the folder.
@@ -82,7 +85,15 @@ impl LocalCluster {
         let port = |id: i32, offset: i32| u16::try_from(i32::from(base_port) + 1000 * (id - 1) + offset);
         let node = |id: i32| {
             let (kafka_port, replication_port, controller_port) = (port(id, 0)?, port(id, -1)?, port(id, 1)?);
-            Ok::<_, std::num::TryFromIntError>(LocalNode { id, kafka_port, replication_port, controller_port })
+            // With the usual ports, the usual one: 9644.
+            let http_port = port(id, 552)?;
+            Ok::<_, std::num::TryFromIntError>(LocalNode {
+                id,
+                kafka_port,
+                replication_port,
+                controller_port,
+                http_port,
+            })
         };
         let nodes =
             (1..=nodes).map(node).collect::<Result<_, _>>().map_err(|_| Failure::usage("the ports end above 65535"))?;
@@ -100,7 +111,7 @@ impl LocalCluster {
     }
 
     fn properties(&self, node: &LocalNode) -> String {
-        let LocalNode { id, kafka_port, replication_port, controller_port } = node;
+        let LocalNode { id, kafka_port, replication_port, controller_port, http_port } = node;
         let voters: Vec<_> =
             self.nodes.iter().map(|node| format!("{}@127.0.0.1:{}", node.id, node.controller_port)).collect();
         let replicas = self.nodes.len().min(3);
@@ -111,7 +122,7 @@ impl LocalCluster {
              advertised.listeners=PLAINTEXT://localhost:{kafka_port},REPLICATION://127.0.0.1:{replication_port}\n\
              listener.security.protocol.map=PLAINTEXT:PLAINTEXT,REPLICATION:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
              inter.broker.listener.name=REPLICATION\ncontroller.listener.names=CONTROLLER\n\
-             controller.quorum.voters={}\nlog.dirs={}\n\
+             controller.quorum.voters={}\nlog.dirs={}\ngregor.http.listener=127.0.0.1:{http_port}\n\
              default.replication.factor={replicas}\nmin.insync.replicas={min_isr}\n",
             voters.join(","),
             self.node_folder(*id).join("data").display(),
@@ -222,6 +233,16 @@ impl LocalCluster {
     /// Ends a node's process without warning. False if it did not run.
     pub fn kill(&self, id: i32) -> bool {
         self.pid(id).is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok())
+    }
+
+    /// Freezes a node's process. False if it did not run.
+    pub fn pause(&self, id: i32) -> bool {
+        self.pid(id).is_some_and(|pid| kill_process(pid, Signal::STOP).is_ok())
+    }
+
+    /// Lets a frozen process go on. False if it does not run.
+    pub fn resume(&self, id: i32) -> bool {
+        self.pid(id).is_some_and(|pid| kill_process(pid, Signal::CONT).is_ok())
     }
 
     /// Stops a node in good order and waits for it. False if it did not run.

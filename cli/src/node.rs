@@ -1,11 +1,15 @@
 //! A node from its properties: which roles it has, where it listens, and the running of it until it is asked to stop.
 
-use crate::output::Failure;
+use crate::{
+    http::{self, Health},
+    output::Failure,
+};
 use broker::{Broker, BrokerConfig, ListenerConfig};
 use controller::{Controller, ControllerConfig};
 use metadata::config::Properties;
 use protocol::ids::{BrokerId, ClusterUuid, DirectoryId};
-use runtime::disk::Disk;
+use runtime::{disk::Disk, sync::shutdown, task};
+use sd_notify::NotifyState;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
@@ -150,6 +154,7 @@ impl Node {
     /// Whatever keeps it from starting.
     pub async fn serve(self, ready: impl FnOnce(&Self)) -> Result<(), Failure> {
         let cluster_id = self.cluster_id()?;
+        let http = http::bind(&self.properties).await?;
         let controller = match &self.controller_bind {
             Some(bind) => {
                 let (voters, properties) = (self.voters.clone(), Arc::clone(&self.properties));
@@ -157,7 +162,7 @@ impl Node {
                 if let Some((_, inter_broker)) = &self.broker {
                     config.inter_broker_listener.clone_from(&inter_broker.name);
                 }
-                Some(Controller::start(config, Disk::real(&self.metadata_directory)?).await?)
+                Some(Arc::new(Controller::start(config, Disk::real(&self.metadata_directory)?).await?))
             }
             None => None,
         };
@@ -173,16 +178,42 @@ impl Node {
                     properties: Arc::clone(&self.properties),
                 };
                 let disks = self.log_directories.iter().map(Disk::real).collect::<Result<_, _>>()?;
-                Some(Broker::start(config, disks).await?)
+                Some(Arc::new(Broker::start(config, disks).await?))
             }
             None => None,
         };
-        ready(&self);
-        runtime::task::termination_requested().await?;
-        if let Some(broker) = broker {
+        let (stop_http, stopping) = shutdown();
+        let health = Health { broker: broker.clone(), controller: controller.clone() };
+        let http = http.map(|listener| task::spawn(http::serve(listener, health, stopping)));
+        let mut termination = std::pin::pin!(task::termination_requested());
+        let serving = async {
+            if let Some(broker) = &broker {
+                broker.ready().await;
+            }
+        };
+        let ended = runtime::select! {
+            () = serving => None,
+            ended = &mut termination => Some(ended),
+        };
+        if ended.is_none() {
+            ready(&self);
+            // Who started the process may not care: then there is nobody to tell.
+            let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status("serving clients")]);
+        }
+        match ended {
+            Some(ended) => ended?,
+            None => termination.await?,
+        }
+        let _ = sd_notify::notify(&[NotifyState::Stopping]);
+        stop_http.request();
+        if let Some(http) = http {
+            // One that panicked has said so; there is nothing left to stop in it.
+            let _ = http.await;
+        }
+        if let Some(broker) = broker.and_then(|broker| sole(broker)) {
             broker.stop().await;
         }
-        if let Some(controller) = controller {
+        if let Some(controller) = controller.and_then(sole) {
             controller.stop().await;
         }
         Ok(())
@@ -209,6 +240,11 @@ impl Node {
             _ => Err(Failure::new("the log directories belong to different clusters")),
         }
     }
+}
+
+/// What nobody else holds any more. Connections that are just ending may hold it a little longer: then its drop stops it.
+fn sole<T>(shared: Arc<T>) -> Option<T> {
+    Arc::into_inner(shared)
 }
 
 /// A fresh cluster id, as `kafka-storage random-uuid` prints one: never one that begins with a dash.

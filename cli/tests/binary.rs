@@ -2,6 +2,11 @@
 
 #![allow(clippy::disallowed_methods, reason = "these tests run in the real world")]
 
+use protocol::{
+    compression::Compression,
+    ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, WallMillis},
+    record_batch::{BatchBuilder, BatchHeader, Header, patch},
+};
 use std::process::{Command, Output};
 
 fn gregor(arguments: &[&str]) -> Output {
@@ -14,7 +19,9 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn every_command_explains_itself_with_examples() {
-    for command in ["server", "storage", "cluster", "topic", "produce", "consume", "verify", "sim"] {
+    for command in
+        ["server", "storage", "cluster", "topic", "produce", "consume", "verify", "log", "sim", "completion", "man"]
+    {
         let help = gregor(&[command, "--help"]);
         assert!(help.status.success(), "{command}");
         assert!(text(&help.stdout).contains("Examples:"), "{command} has no examples");
@@ -45,6 +52,37 @@ fn a_mistake_gets_one_line_that_says_what_is_wrong() {
         assert!(said.contains(words), "{arguments:?}: {said}");
         assert_eq!(said.trim_end().lines().count(), 1, "{said}");
     }
+}
+
+/// As `kafka-dump-log --print-data-log` prints it.
+const DUMPED: &str = "Dumping FILE
+Log starting offset: 5
+baseOffset: 5 lastOffset: 6 count: 2 baseSequence: 7 lastSequence: 8 producerId: 3 producerEpoch: 1 partitionLeaderEpoch: 4 \
+isTransactional: false isControl: false deleteHorizonMs: OptionalLong.empty position: 0 CreateTime: 1001 size: SIZE magic: 2 \
+compresscodec: none crc: CRC isvalid: true
+| offset: 5 CreateTime: 1000 keySize: 1 valueSize: 5 sequence: 7 headerKeys: [trace,span] key: k payload: hello
+| offset: 6 CreateTime: 1001 keySize: -1 valueSize: -1 sequence: 8 headerKeys: []
+Found 3 invalid bytes at the end of 00000000000000000005.log
+";
+
+#[test]
+fn a_segment_is_dumped_as_kafka_dumps_it() {
+    let mut builder = BatchBuilder::new(Compression::None);
+    let header = |key: &str| Header { key: key.into(), value: None };
+    builder.push(WallMillis(1_000), Some(b"k"), Some(b"hello"), &[header("trace"), header("span")]);
+    builder.push(WallMillis(1_001), None, None, &[]);
+    let mut batch = builder.finish(ProducerId(3), ProducerEpoch(1), Sequence(7)).to_vec();
+    patch(&mut batch, Offset(5), LeaderEpoch(4));
+    let parsed = BatchHeader::parse(&batch).expect("a batch");
+    let folder = std::env::temp_dir().join(format!("gregor-dump-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let file = folder.join("00000000000000000005.log");
+    std::fs::write(&file, [&batch[..], b"end"].concat()).expect("a file");
+    let place = file.to_string_lossy();
+    let out = gregor(&["log", "dump", "--print-data-log", &place]);
+    let _ = std::fs::remove_dir_all(&folder);
+    let expected = DUMPED.replace("FILE", &place).replace("SIZE", &parsed.size().to_string());
+    assert_eq!(text(&out.stdout), expected.replace("CRC", &parsed.crc.to_string()));
 }
 
 #[cfg(madsim)]

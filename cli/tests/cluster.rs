@@ -17,6 +17,7 @@ use protocol::{
     record_batch::BatchBuilder,
 };
 use std::{
+    collections::BTreeSet,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
@@ -112,7 +113,7 @@ fn nothing_acknowledged_is_lost_while_leaders_are_killed() {
     assert!(out.status.success(), "{said}{}", String::from_utf8_lossy(&out.stderr));
     let report: serde_json::Value = serde_json::from_str(&said).expect("a report");
     let count = |what: &str| report[what].as_u64().unwrap_or_else(|| panic!("{what}: {said}"));
-    assert!(count("kills") > 0 && count("acknowledged") > 0, "{said}");
+    assert!(count("breaks") > 0 && count("acknowledged") > 0, "{said}");
     assert_eq!(count("lost") + count("duplicated") + count("reordered"), 0, "{said}");
 }
 
@@ -139,6 +140,44 @@ fn a_node_among_enemies_stays_small_and_serves_its_friends() {
     let largest_kib = largest_kib.expect("the node runs");
     println!("largest resident size: {largest_kib} KiB");
     assert!(largest_kib < RESIDENT_MAX_KIB, "{largest_kib} KiB at most");
+}
+
+/// The metrics that the expressions of a dashboard name.
+fn metrics_of(dashboard: &serde_json::Value) -> BTreeSet<String> {
+    let panels = dashboard["panels"].as_array().expect("panels");
+    let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().expect("targets"));
+    let words = targets.flat_map(|target| {
+        let expression = target["expr"].as_str().expect("an expression");
+        expression.split(|symbol: char| !symbol.is_ascii_alphanumeric() && symbol != '_').map(String::from)
+    });
+    words.filter(|word| ["kafka_", "gregor_", "process_"].iter().any(|prefix| word.starts_with(prefix))).collect()
+}
+
+fn http_get(port: u16, path: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+#[test]
+fn a_node_tells_how_it_is_and_everything_that_the_dashboard_shows() {
+    let nodes = Nodes::start("health", 1);
+    let made = nodes.gregor(&["topic", "create", "orders"]).output().expect("the binary runs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let port = nodes.base_port + 552;
+    assert!(http_get(port, "/livez").starts_with("HTTP/1.1 200 OK"));
+    assert!(http_get(port, "/readyz").starts_with("HTTP/1.1 200 OK"));
+    let scrape = http_get(port, "/metrics");
+    let dashboard = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/grafana/gregor.json");
+    let dashboard = std::fs::read_to_string(dashboard).expect("the dashboard");
+    let shown = metrics_of(&serde_json::from_str(&dashboard).expect("JSON"));
+    assert!(shown.len() > 10, "{shown:?}");
+    for metric in shown {
+        assert!(scrape.lines().any(|line| line.starts_with(&metric)), "{metric} is not in the scrape");
+    }
+    assert!(scrape.contains("kafka_server_brokertopicmetrics_messagesin_total{topic=\"orders\"} 0"));
 }
 
 /// A connection that announces a hundred megabytes and sends a few bytes of them.

@@ -35,6 +35,7 @@ const RESERVED: &[(&str, &[&str])] = &[
 const BROKER_FLOORS: &[(&str, u32)] = &[
     ("lib", 6),
     ("server", 5),
+    ("report", 5),
     ("handlers", 4),
     ("lifecycle", 3),
     ("replication", 3),
@@ -44,6 +45,7 @@ const BROKER_FLOORS: &[(&str, u32)] = &[
     ("metadata_cache", 1),
     ("config", 1),
     ("event", 0),
+    ("metrics", 0),
 ];
 
 /// What a file that begins `//! Pure.` does without.

@@ -16,7 +16,7 @@ mod raft;
 mod server;
 
 pub use config::ControllerConfig;
-pub use raft::{OpenError, QuorumOptions, StartError};
+pub use raft::{Leadership, OpenError, QuorumOptions, StartError};
 
 use control::{Control, ControlSettings};
 use metadata::image::Image;
@@ -155,7 +155,12 @@ impl Controller {
 
     /// The leader of the quorum, as far as this node knows.
     pub fn leader(&self) -> Option<BrokerId> {
-        self.raft.leadership().current().leader
+        self.leadership().leader
+    }
+
+    /// Who leads the quorum, in which term, and whether this node does, as far as it knows.
+    pub fn leadership(&self) -> Leadership {
+        self.raft.leadership().current()
     }
 
     /// Waits until this controller has stopped by itself, because its disk failed for instance, and says why. It serves

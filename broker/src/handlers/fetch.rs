@@ -104,6 +104,24 @@ pub(super) fn handle(services: &Arc<Services>, context: &RequestContext, request
     Outcome::Waiting(Box::pin(fetch.wait(reading)))
 }
 
+impl WantedPartition {
+    /// So many bytes of records leave.
+    fn count(&self, bytes: usize) {
+        let Ok(replica) = &self.replica else { return };
+        let out = match self.reader {
+            Reader::Follower(_) => &replica.traffic().replication_bytes_out,
+            Reader::Consumer { .. } => &replica.traffic().bytes_out,
+        };
+        out.add(bytes as u64);
+    }
+
+    fn count_refusal(&self) {
+        if let (Ok(replica), Reader::Consumer { .. }) = (&self.replica, &self.reader) {
+            replica.traffic().failed_fetches.add(1);
+        }
+    }
+}
+
 impl Fetch {
     fn new(services: &Arc<Services>, context: &RequestContext, request: FetchRequest) -> Self {
         let version = context.api_version;
@@ -231,8 +249,12 @@ impl Fetch {
         let mut read = reading.partitions.into_iter();
         for topic in self.topics {
             let partitions = topic.partitions.iter().zip(read.by_ref()).map(|(wanted, fetched)| match fetched {
-                Ok(fetched) => partition(wanted.partition, fetched, self.isolation),
+                Ok(fetched) => {
+                    wanted.count(length(&fetched));
+                    partition(wanted.partition, fetched, self.isolation)
+                }
                 Err(error) => {
+                    wanted.count_refusal();
                     let of = TopicPartition { topic_id: topic.topic_id, partition: wanted.partition };
                     let mut refused = FetchedPartition::error(wanted.partition, error);
                     refused.current_leader = leaders.after(error, of);

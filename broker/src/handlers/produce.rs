@@ -200,7 +200,8 @@ fn append_one(
     }
     // Offsets and epoch are stamped in place when the request's memory holds nothing else; otherwise in a copy.
     let mut batch = records.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
-    let appended = replica.append_as_leader(&mut batch, &[header], acks).map_err(Refusal::Append)?;
+    let appended = replica.append_as_leader(&mut batch, &[header], acks);
+    let appended = appended.inspect_err(|_| replica.traffic().failed_produces.add(1)).map_err(Refusal::Append)?;
     let answer = answer(of.partition)
         .with_base_offset(appended.base_offset.0)
         .with_log_append_time_ms(appended.log_append_time.map_or(NO_TIMESTAMP, |time| time.0))

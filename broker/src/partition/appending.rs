@@ -226,6 +226,9 @@ impl Partition {
             }
         };
         if !appended.duplicate {
+            let records: i64 = headers.iter().map(|header| i64::from(header.record_count)).sum();
+            self.traffic.messages_in.add(u64::try_from(records).unwrap_or(0));
+            self.traffic.bytes_in.add(batches.len() as u64);
             let log_end_offset = replica.log.log_end_offset();
             let high_watermark = replica.state.on_leader_append(log_end_offset, monotonic_now(), &self.context.image);
             replica.parked.take_followers().for_each(|follower| follower.ring());

@@ -117,6 +117,7 @@ impl Partition {
             }
             return Err(error.into());
         }
+        self.traffic.replication_bytes_in.add(records.len() as u64);
         let log_end_offset = replica.log.log_end_offset();
         if replica.state.on_follower_append(log_end_offset, sent.high_watermark).is_some() {
             self.high_watermark_rose(&mut replica);

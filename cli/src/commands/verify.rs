@@ -1,11 +1,14 @@
 //! `gregor verify`: writes records with ids, reads them back, and says what was lost, doubled or reordered. Works on any
-//! Kafka; with `--kill-every` it kills the nodes of a local cluster meanwhile.
+//! Kafka; with `--kill-every` and its like it breaks the nodes of a local cluster meanwhile.
 
-use super::Bootstrap;
+mod breaking;
+
+use super::{Bootstrap, duration};
 use crate::{
     local_cluster::LocalCluster,
     output::{Failure, Format, print_json},
 };
+use breaking::{Breaking, How};
 use client::{
     PartitionName,
     admin::{Admin, NewTopic},
@@ -30,7 +33,9 @@ const RANK: u8 = 200;
 
 /// Writes records with ids, reads them back, and counts what is wrong
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  gregor verify --for 10s\n  gregor verify --for 2m --rate 5000 --kill-every 6s")]
+#[command(
+    after_help = "Examples:\n  gregor verify --for 10s\n  gregor verify --for 2m --rate 5000 --kill-every 6s\n  gregor verify --for 1m --pause-every 15s"
+)]
 pub struct Verify {
     #[command(flatten)]
     bootstrap: Bootstrap,
@@ -49,10 +54,9 @@ pub struct Verify {
     /// Records a second
     #[arg(long, default_value_t = 5_000)]
     rate: u64,
-    /// Kills a node of the local cluster with `kill -9` this often, starts it again, and waits until it is in sync
-    #[arg(long, value_parser = duration)]
-    kill_every: Option<Duration>,
-    /// The local cluster whose nodes are killed
+    #[command(flatten)]
+    breaks: Breaks,
+    /// The local cluster whose nodes are broken
     #[arg(long, default_value = "gregor-data/cluster")]
     dir: PathBuf,
     /// How to print the result
@@ -60,17 +64,34 @@ pub struct Verify {
     output: Format,
 }
 
-/// Reads `300ms`, `10s`, `2m`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.len() - text.trim_start_matches(|symbol: char| symbol.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits);
-    let wrong = || format!("'{text}' is not a duration: write it as 300ms, 10s or 2m");
-    let number: u64 = number.parse().map_err(|_| wrong())?;
-    match unit {
-        "ms" => Ok(Duration::from_millis(number)),
-        "s" => Ok(Duration::from_secs(number)),
-        "m" => Ok(Duration::from_secs(60 * number)),
-        _ => Err(wrong()),
+/// What happens to the nodes of the local cluster meanwhile. Each time, all must be whole again before the next.
+#[derive(clap::Args)]
+#[group(multiple = false)]
+struct Breaks {
+    /// Kills a node this often, as `kill -9`, and starts it again
+    #[arg(long, value_parser = duration, value_name = "TIME")]
+    kill_every: Option<Duration>,
+    /// Freezes a leader's process this often, for five seconds
+    #[arg(long, value_parser = duration, value_name = "TIME")]
+    pause_every: Option<Duration>,
+    /// Kills all nodes at once this often, and starts them again
+    #[arg(long, value_parser = duration, value_name = "TIME")]
+    blackout_every: Option<Duration>,
+    /// Stops and starts one node after another this often, in good order
+    #[arg(long, value_parser = duration, value_name = "TIME")]
+    roll_every: Option<Duration>,
+}
+
+impl Breaks {
+    fn asked(&self) -> Option<(How, Duration)> {
+        let Self { kill_every, pause_every, blackout_every, roll_every } = self;
+        let all = [
+            (How::Kill, kill_every),
+            (How::Pause, pause_every),
+            (How::Blackout, blackout_every),
+            (How::Roll, roll_every),
+        ];
+        all.into_iter().find_map(|(how, every)| Some((how, (*every)?)))
     }
 }
 
@@ -83,8 +104,8 @@ struct Ledger {
     unknown: u64,
     last_acknowledged: Option<Instant>,
     longest_gap: Duration,
-    /// The longest time without an acknowledgement since the last kill.
-    gap_since_kill: Duration,
+    /// The longest time without an acknowledgement since nodes were last broken.
+    gap_since_break: Duration,
     first_error: Option<String>,
 }
 
@@ -100,7 +121,7 @@ struct Report {
     duplicated: u64,
     reordered: u64,
     refused_but_there: u64,
-    kills: u64,
+    breaks: u64,
     longest_gap_ms: u64,
     acknowledged_per_second: u64,
 }
@@ -126,16 +147,24 @@ impl Verify {
                     if report.is_clean() { "OK" } else { "FAILED" }
                 );
                 println!(
-                    "        {} read, {} acknowledged a second, longest time without an acknowledgement {} ms, {} kills",
-                    report.read, report.acknowledged_per_second, report.longest_gap_ms, report.kills
+                    "        {} read, {} acknowledged a second, longest time without an acknowledgement {} ms{}",
+                    report.read,
+                    report.acknowledged_per_second,
+                    report.longest_gap_ms,
+                    self.broken(report.breaks)
                 );
             }
         }
         Ok(ExitCode::from(u8::from(!report.is_clean())))
     }
 
+    fn broken(&self, times: u64) -> String {
+        self.breaks.asked().map_or_else(String::new, |(how, _)| format!(", {times} {}", how.many()))
+    }
+
     async fn verify(&self) -> Result<Report, Failure> {
-        let local = self.kill_every.map(|_| LocalCluster::open(&self.dir)).transpose()?;
+        let breaks = self.breaks.asked();
+        let local = breaks.map(|_| LocalCluster::open(&self.dir)).transpose()?;
         let servers = local.as_ref().map_or_else(|| self.bootstrap.servers(), LocalCluster::bootstrap);
         let cluster = Cluster::new(ClusterOptions::new(servers));
         let admin = Admin::new(cluster.clone(), super::ADMIN_TIMEOUT);
@@ -148,17 +177,19 @@ impl Verify {
         }
         cluster.topic(&topic, Duration::from_secs(30)).await?;
         let ledger = Arc::new(Lock::new(RANK, Ledger::default()));
-        let killing = match (local, self.kill_every) {
-            (Some(local), Some(every)) => Some(Killing::start(local, admin, topic.clone(), every, Arc::clone(&ledger))),
+        let breaking = match (local, breaks) {
+            (Some(local), Some((how, every))) => {
+                Some(Breaking::start(how, every, local, admin, topic.clone(), Arc::clone(&ledger)))
+            }
             _ => None,
         };
         let (sent, seconds) = self.write(&cluster, &topic, &ledger).await;
-        let kills = match killing {
-            Some(killing) => killing.finish().await?,
+        let breaks = match breaking {
+            Some(breaking) => breaking.finish().await?,
             None => 0,
         };
         let mut report = self.read(&cluster, &topic, &ledger, sent).await?;
-        (report.kills, report.acknowledged_per_second) = (kills, (report.acknowledged as f64 / seconds) as u64);
+        (report.breaks, report.acknowledged_per_second) = (breaks, (report.acknowledged as f64 / seconds) as u64);
         if let Some(error) = &ledger.lock().first_error
             && self.output == Format::Table
         {
@@ -243,13 +274,18 @@ impl Verify {
 }
 
 impl Ledger {
+    /// The longest time without an acknowledgement since nodes were last broken, one that has not ended included.
+    fn gap_now(&self) -> Duration {
+        self.last_acknowledged.map_or(Duration::ZERO, |last| last.elapsed()).max(self.gap_since_break)
+    }
+
     fn note(&mut self, number: u64, result: Result<client::producer::RecordMetadata, client::producer::ProduceError>) {
         match result {
             Ok(metadata) => {
                 let now = time::now();
                 if let Some(last) = self.last_acknowledged.replace(now) {
                     self.longest_gap = self.longest_gap.max(now - last);
-                    self.gap_since_kill = self.gap_since_kill.max(now - last);
+                    self.gap_since_break = self.gap_since_break.max(now - last);
                 }
                 self.acknowledged.insert(number, metadata.offset);
             }
@@ -267,81 +303,9 @@ impl Ledger {
     }
 }
 
-/// The task that kills nodes.
-struct Killing {
-    stop: runtime::sync::ShutdownTrigger,
-    task: task::JoinHandle<Result<u64, Failure>>,
-}
-
-impl Killing {
-    fn start(cluster: LocalCluster, admin: Admin, topic: String, every: Duration, ledger: Arc<Lock<Ledger>>) -> Self {
-        let (stop, stopping) = runtime::sync::shutdown();
-        let task = task::spawn(async move {
-            let mut kills = 0;
-            loop {
-                runtime::select! {
-                    () = stopping.requested() => return Ok(kills),
-                    () = time::sleep(every / 2) => {}
-                }
-                // The leader of partition 0, and every fourth time the active controller's node.
-                let controller = cluster.active_controller().await;
-                let victim = match controller.filter(|_| kills % 4 == 3) {
-                    Some(id) => id,
-                    None => {
-                        leader(&admin, &topic).await.unwrap_or(cluster.nodes[kills as usize % cluster.nodes.len()].id)
-                    }
-                };
-                let gone = cluster.kill(victim);
-                ledger.lock().gap_since_kill = Duration::ZERO;
-                kills += u64::from(gone);
-                time::sleep(every / 4).await;
-                cluster.start(victim).await?;
-                cluster.wait_ready(victim).await?;
-                let deadline = time::now() + Duration::from_secs(60);
-                while !is_whole(&admin, &topic).await {
-                    if time::now() > deadline {
-                        return Err(Failure::new(format!("node {victim} is not in sync again after a minute")));
-                    }
-                    time::sleep(Duration::from_millis(100)).await;
-                }
-                let whose = if controller == Some(victim) { ", the active controller's" } else { "" };
-                let gap = ledger.lock().gap_since_kill.as_millis();
-                eprintln!("killed node {victim}{whose}: {gap} ms without an acknowledgement");
-            }
-        });
-        Self { stop, task }
-    }
-
-    async fn finish(self) -> Result<u64, Failure> {
-        self.stop.request();
-        self.task.await?
-    }
-}
-
-async fn leader(admin: &Admin, topic: &str) -> Option<i32> {
-    let described = admin.describe_topics(&[topic.to_string()]).await.ok()?.remove(topic)?.ok()?;
-    described.partitions.first()?.leader.map(|leader| leader.0)
-}
-
-async fn is_whole(admin: &Admin, topic: &str) -> bool {
-    let Ok(mut topics) = admin.describe_topics(&[topic.to_string()]).await else { return false };
-    let Some(Ok(topic)) = topics.remove(topic) else { return false };
-    topic
-        .partitions
-        .iter()
-        .all(|partition| partition.leader.is_some() && partition.isr.len() == partition.replicas.len())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_read_or_refused() {
-        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
-        assert_eq!(duration("300ms"), Ok(Duration::from_millis(300)));
-        assert!(duration("2 minutes").is_err());
-    }
 
     #[test]
     fn a_report_is_clean_only_if_it_adds_up() {
