@@ -400,6 +400,14 @@ fn proposed_isr(asked: &PartitionData) -> Vec<BrokerState> {
 fn is_eligible(image: &Image, member: &BrokerState) -> bool {
     image.broker(member.broker_id.into()).is_some_and(|broker| {
         let same_life = member.broker_epoch == BrokerEpoch::UNKNOWN.0 || member.broker_epoch == broker.epoch.0;
+        if broker.is_active() && !same_life && runtime::mutant!("Z08") {
+            runtime::mutant_diverged!("Z08");
+            return true;
+        }
+        if !broker.is_active() && same_life && runtime::mutant!("Z09") {
+            runtime::mutant_diverged!("Z09");
+            return true;
+        }
         broker.is_active() && same_life
     })
 }
