@@ -159,6 +159,7 @@ pub const ALL: &[Mutant] = &[
         about: "the mark of a clean stop is left while the broker serves already",
         expected: &[
             "recovery_keeps_synced",
+            "no_truncation_of_committed",
             "unclean_is_excluded",
             "isr_covers_high_watermark",
             "leader_is_complete",

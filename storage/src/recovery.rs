@@ -42,7 +42,7 @@ pub(crate) async fn create(
     // What a crash left of an earlier attempt has no records: they come only after the metadata.
     let entries = disk.list(directory).map_err(io("list"))?;
     if entries.iter().any(|entry| entry.name == PARTITION_METADATA) {
-        // Z12 of the bug zoo is the rule before KAFKA-14616: another topic's log is taken for this one's.
+        // Z12 of the bug zoo is the rule before KAFKA-14616.
         if !runtime::mutant!("Z12") {
             return Err(LogError::AlreadyExists { directory: directory.to_owned() });
         }
@@ -489,8 +489,7 @@ impl Reader {
 async fn write_partition(disk: &Disk, directory: &str, partition: TopicPartition) -> Result<(), LogError> {
     let contents = format!("version: 0\ntopic_id: {}", partition.topic_id);
     let path = format!("{directory}/{PARTITION_METADATA}");
-    let written = disk.write_atomically(&path, contents.as_bytes()).await;
-    written.map_err(|error| LogError::io("write", path, error))
+    disk.write_atomically(&path, contents.as_bytes()).await.map_err(|error| LogError::io("write", path, error))
 }
 
 /// What the directory's `partition.metadata` and name say.

@@ -121,7 +121,7 @@ impl Partition {
         let last_stable_offset = replica.log.last_stable_offset(replica.state.high_watermark());
         let plan = {
             let Replica { state, log, .. } = &*replica;
-            let end_of = |leader_epoch| end_of(log, leader_epoch).map(|end| without_epoch_if_mutant(leader_epoch, end));
+            let end_of = |asked| end_of(log, asked).map(|end| without_epoch_if_mutant(asked, end));
             state.plan_fetch(position, reader, last_stable_offset, end_of, &self.context.image)?
         };
         let (upto, diverging) = match plan {
@@ -182,8 +182,7 @@ impl Partition {
         let mut replica = self.replica.lock();
         let high_watermark = replica.state.high_watermark();
         let last_stable_offset = replica.log.last_stable_offset(high_watermark);
-        let leader_only = !matches!(reader, Reader::Consumer { leader_only: false, .. });
-        let stands = replica.state.check_epoch(position.current_leader_epoch, leader_only).is_ok();
+        let stands = replica.state.check_position(position, reader).is_ok();
         if !stands || replica.state.upper_bound(reader, last_stable_offset) != upto {
             ringer.ring();
             return;

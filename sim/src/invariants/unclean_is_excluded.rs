@@ -18,6 +18,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct UncleanIsExcluded {
     /// The brokers that crashed and have not registered again since.
     crashed: BTreeSet<BrokerId>,
+    /// The brokers that are closing their logs: the mark of a clean stop may be written when the process ends.
+    stopping: BTreeSet<BrokerId>,
     /// Who has yet to catch up with what, and in which life.
     excluded: BTreeMap<(TopicPartition, BrokerId), BrokerEpoch>,
     epoch_starts: BTreeMap<(TopicPartition, BrokerId), Offset>,
@@ -26,8 +28,14 @@ pub struct UncleanIsExcluded {
 }
 
 impl UncleanIsExcluded {
+    /// A new life of a broker: what an earlier one had to catch up with, this one has.
     fn registered(&mut self, ledger: &Ledger, broker: BrokerId) {
         let Some(epoch) = ledger.image.broker(broker).map(|registration| registration.epoch) else { return };
+        let lives = self.excluded.iter_mut().filter(|((_, excluded), _)| *excluded == broker);
+        lives.for_each(|(_, life)| *life = epoch);
+        if !self.crashed.remove(&broker) {
+            return;
+        }
         for (of, _) in ledger.image.partitions().filter(|(_, state)| state.replicas.contains(&broker)) {
             self.excluded.insert((of, broker), epoch);
         }
@@ -76,8 +84,13 @@ impl Invariant for UncleanIsExcluded {
 
     fn check(&mut self, ledger: &mut Ledger, observed: &Observed<'_>) -> Result<(), String> {
         match observed.fact {
-            Fact::World(WorldEvent::Crashed { broker, .. }) => {
+            Fact::World(WorldEvent::Started { broker }) => drop(self.stopping.remove(&BrokerId(*broker))),
+            Fact::World(WorldEvent::Crashed { broker, .. }) if !self.stopping.contains(&BrokerId(*broker)) => {
                 self.crashed.insert(BrokerId(*broker));
+            }
+            // A replica of a topic that is gone says nothing of its broker.
+            Fact::Replica(ReplicaEvent::Stopped { partition }) if ledger.image.partition(*partition).is_some() => {
+                self.stopping.insert(observed.broker);
             }
             Fact::Replica(ReplicaEvent::BecameLeader { partition, leader_epoch_start_offset, .. }) => {
                 self.epoch_starts.insert((*partition, observed.broker), *leader_epoch_start_offset);
@@ -88,7 +101,7 @@ impl Invariant for UncleanIsExcluded {
         match &ledger.new_record {
             Some((_, Record::RegisterBroker { broker_id, incarnation_id, .. }, before)) => {
                 let known = before.broker(*broker_id).map(|registration| registration.incarnation_id);
-                if known != Some(*incarnation_id) && self.crashed.remove(broker_id) {
+                if known != Some(*incarnation_id) {
                     self.registered(ledger, *broker_id);
                 }
                 self.changed_at = Some(observed.at);
@@ -128,7 +141,46 @@ mod tests {
         }
     }
 
-    fn again(id: i32) -> Record {
+    fn fetched(under: i64) -> ReplicaEvent {
+        ReplicaEvent::FollowerFetched {
+            partition: orders(),
+            leader_epoch: LeaderEpoch(0),
+            follower: BrokerId(3),
+            broker_epoch: BrokerEpoch(under),
+            fetch_offset: Offset(5),
+        }
+    }
+
+    /// Broker 3 crashes, starts, stops in good order, starts, and fetches as one of its lives.
+    fn two_lives(fetches_under: i64) -> Result<(), String> {
+        let story = Story::new(UncleanIsExcluded::default()).cluster().lead(1, 0, 0);
+        let story = story.world(WorldEvent::Crashed { broker: 3, power: false }).record(isr(&[1, 2]));
+        let story = story.record(again(3, 99)).world(WorldEvent::Stopped { broker: 3 }).record(again(3, 98));
+        let story = story.replica(1, fetched(fetches_under)).record(isr(&[1, 2, 3]));
+        story.record(Record::NoOp).verdict
+    }
+
+    #[test]
+    fn a_process_that_is_killed_when_its_logs_are_closed_may_have_stopped_cleanly() {
+        let story = |closes: bool| {
+            let mut story = Story::new(UncleanIsExcluded::default()).cluster();
+            if closes {
+                story = story.replica(3, ReplicaEvent::Stopped { partition: orders() });
+            }
+            let story = story.world(WorldEvent::Crashed { broker: 3, power: false }).record(again(3, 99));
+            story.record(Record::NoOp).verdict
+        };
+        assert!(story(true).is_ok());
+        assert!(story(false).is_err());
+    }
+
+    #[test]
+    fn a_later_life_catches_up_for_one_that_crashed() {
+        assert!(two_lives(7).is_ok());
+        assert!(two_lives(6).is_err());
+    }
+
+    fn again(id: i32, incarnation: u128) -> Record {
         let Record::RegisterBroker {
             broker_id,
             listeners,
@@ -142,7 +194,7 @@ mod tests {
         else {
             unreachable!("that is what it makes")
         };
-        let incarnation_id = IncarnationId(uuid::Uuid::from_u128(99));
+        let incarnation_id = IncarnationId(uuid::Uuid::from_u128(incarnation));
         Record::RegisterBroker {
             broker_id,
             incarnation_id,
@@ -165,7 +217,7 @@ mod tests {
             story = story.record(isr(&[1, 2]));
         }
         let epoch = BrokerEpoch(if leaves { 6 } else { 5 });
-        story = story.record(again(3)).record(Record::NoOp);
+        story = story.record(again(3, 99)).record(Record::NoOp);
         if let Some(offset) = fetches_from {
             story = story.replica(
                 1,
