@@ -6,6 +6,14 @@
 use crate::{event::Impairs, world::World};
 
 mod client_cut;
+mod clock_skew;
+mod clog;
+mod control_delay;
+mod crash_loop;
+mod data_cut;
+mod disk_slow;
+mod disk_stall;
+mod heartbeat_cut;
 mod isolate;
 mod kill;
 mod loss;
@@ -82,6 +90,14 @@ pub fn all() -> &'static [Kind] {
         client_cut::KIND,
         slow_link::KIND,
         loss::KIND,
+        clog::KIND,
+        heartbeat_cut::KIND,
+        data_cut::KIND,
+        control_delay::KIND,
+        crash_loop::KIND,
+        disk_slow::KIND,
+        disk_stall::KIND,
+        clock_skew::KIND,
     ]
 }
 

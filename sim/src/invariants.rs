@@ -9,9 +9,12 @@ mod acked_is_kept;
 mod acknowledged_is_replicated;
 mod epochs_advance;
 mod fenced_leads_nothing;
+mod follower_copies_its_leader;
+mod follower_high_watermark_is_committed;
 mod high_watermark_is_covered;
 mod isr_covers_high_watermark;
 mod leader_is_complete;
+mod log_is_its_topics;
 mod maximal_isr_is_superset;
 mod metadata_prefixes_agree;
 mod no_truncation_of_committed;
@@ -28,6 +31,8 @@ mod send_order;
 mod settles;
 #[cfg(test)]
 mod stories;
+mod unclean_election_is_declared;
+mod unclean_is_excluded;
 
 /// A claim about the cluster that holds in every run within the fault budget.
 pub trait Invariant {
@@ -98,6 +103,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(epochs_advance::EpochsAdvance::default()),
         Box::new(one_broker_epoch::OneBrokerEpoch::default()),
         Box::new(fenced_leads_nothing::FencedLeadsNothing::default()),
+        Box::new(unclean_election_is_declared::UncleanElectionIsDeclared),
         Box::new(isr_covers_high_watermark::IsrCoversHighWatermark),
         Box::new(leader_is_complete::LeaderIsComplete),
         Box::new(prefixes_agree::PrefixesAgree),
@@ -105,7 +111,11 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(high_watermark_is_covered::HighWatermarkIsCovered::default()),
         Box::new(one_leader_per_epoch::OneLeaderPerEpoch::default()),
         Box::new(no_truncation_of_committed::NoTruncationOfCommitted),
+        Box::new(follower_copies_its_leader::FollowerCopiesItsLeader::default()),
         Box::new(acknowledged_is_replicated::AcknowledgedIsReplicated),
+        Box::new(unclean_is_excluded::UncleanIsExcluded::default()),
+        Box::new(follower_high_watermark_is_committed::FollowerHighWatermarkIsCommitted),
+        Box::new(log_is_its_topics::LogIsItsTopics::default()),
         Box::new(acked_is_kept::AckedIsKept::default()),
         Box::new(one_value_per_offset::OneValuePerOffset::default()),
         Box::new(one_offset_per_value::OneOffsetPerValue::default()),

@@ -95,7 +95,7 @@ fn three() -> i16 {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Workload {
-    /// `produce` or `consume`.
+    /// `produce`, `consume` or `recreate`.
     pub kind: WorkloadKind,
     /// Which topic.
     pub topic: String,
@@ -132,6 +132,8 @@ pub enum WorkloadKind {
     Produce,
     /// Reads from the beginning, and goes on reading.
     Consume,
+    /// Deletes the topic and creates it again, over and over, and writes to it while it is there.
+    Recreate,
 }
 
 /// A producer's `acks`.
@@ -296,6 +298,9 @@ impl Scenario {
             if step.fault.is_none() == step.restart.is_none() {
                 return Err("a step of the timeline has either 'fault' or 'restart'".into());
             }
+        }
+        if let Some(unknown) = self.pins.iter().find(|pin| crate::mutants::find(pin).is_none()) {
+            return Err(format!("there is no mutant '{unknown}' to catch"));
         }
         let mut properties = metadata::config::Properties::new();
         for (name, value) in &self.cluster.properties {

@@ -15,6 +15,8 @@ const QUIET_MS: u64 = 2_000;
 
 /// The kinds of faults that cost a leader its lead.
 const DEPOSING: [&str; 5] = ["kill", "power-loss", "pause", "restart", "isolate"];
+/// How soon after one of these whoever leads next may fall too, in milliseconds.
+const HEIR_MS_MAX: u64 = 2_000;
 
 /// A generator that is a function of the seed and of what is asked, so that one more question moves no other answer.
 struct Draws {
@@ -81,19 +83,24 @@ pub fn scenario(seed: u64) -> Scenario {
         let acks = if draws.chance("acks", 0, 50) { Acks::One } else { Acks::Zero };
         workloads.push(Workload { clients: 1, acks, idempotent: false, ..workloads[0].clone() });
     }
+    let orders = Topic { name: "orders".into(), partitions, replicas, min_insync_replicas, configs: BTreeMap::new() };
+    let mut topics = vec![orders.clone()];
+    if draws.chance("recreate", 0, 20) {
+        topics.push(Topic { name: "fleeting".into(), partitions: 1, ..orders });
+        workloads.push(Workload {
+            kind: WorkloadKind::Recreate,
+            topic: "fleeting".into(),
+            clients: 1,
+            ..workloads[0].clone()
+        });
+    }
     Scenario {
         title: format!("what the swarm drew from seed {seed:x}"),
         seeds: vec![seed],
         pins: Vec::new(),
         lasts: Span::millis(LASTS_MS),
         cluster: cluster(&draws, workloads.iter().filter(|workload| workload.kind == WorkloadKind::Produce)),
-        topics: vec![Topic {
-            name: "orders".into(),
-            partitions,
-            replicas,
-            min_insync_replicas,
-            configs: BTreeMap::new(),
-        }],
+        topics,
         workloads,
         timeline: timeline(&draws),
         expect: Expect::default(),
@@ -115,7 +122,8 @@ fn cluster<'a>(draws: &Draws, producing: impl Iterator<Item = &'a Workload>) -> 
     set("replica.lag.time.max.ms", draws.between("lag", 0, 1_000, 5_000));
     set("replica.fetch.max.bytes", draws.log_between("fetch", 0, fetch_least, 65_536));
     set("broker.session.timeout.ms", draws.between("session", 0, 2_000, 4_000));
-    Cluster { delay_us: (longest / 10, longest), properties, ..Cluster::default() }
+    let combined = draws.chance("combined", 0, 60);
+    Cluster { delay_us: (longest / 10, longest), combined, properties, ..Cluster::default() }
 }
 
 fn timeline(draws: &Draws) -> Vec<Step> {
@@ -156,6 +164,16 @@ fn timeline(draws: &Draws) -> Vec<Step> {
             strength: kind.strength.map(|(least, most)| draws.log_between("strength", step, least, most)),
             ..Step::default()
         });
+        // Now and then whoever leads next falls soon after, while it has hardly been heard of.
+        if DEPOSING.contains(&kind.name) && draws.chance("heir", step, 20) {
+            steps.push(Step {
+                at: Some(Span::millis(at + draws.log_between("heir-at", step, 100, HEIR_MS_MAX))),
+                fault: Some("kill".into()),
+                node: Some("leader of orders-0".into()),
+                lasts: Some(Span::millis(draws.log_between("heir-lasts", step, 200, 8_000))),
+                ..Step::default()
+            });
+        }
         // Half of the time the next fault comes while this one lasts.
         at += if draws.chance("overlap", step, 50) { 0 } else { lasts };
     }

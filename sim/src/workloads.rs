@@ -23,6 +23,7 @@ use std::time::Duration;
 mod consume;
 mod drain;
 mod produce;
+mod recreate;
 
 /// Writers of the final check have ids from here on.
 const DRAIN_WRITER: u32 = 1 << 24;
@@ -110,7 +111,8 @@ pub fn start(world: &mut World, scenario: &Scenario) -> Running {
         let topic =
             scenario.topics.iter().find(|topic| topic.name == workload.topic).expect("the scenario was checked");
         for _ in 0..workload.clients {
-            let (workload, partitions, stopping) = (workload.clone(), topic.partitions, stopping.clone());
+            let (workload, topic, stopping) = (workload.clone(), topic.clone(), stopping.clone());
+            let partitions = topic.partitions;
             let id = world.add_client();
             let cluster = options(world);
             writer += 1;
@@ -120,6 +122,7 @@ pub fn start(world: &mut World, scenario: &Scenario) -> Running {
                 let cluster = Cluster::new(cluster);
                 match workload.kind {
                     WorkloadKind::Produce => produce::run(cluster, &workload, partitions, writer, stopping).await,
+                    WorkloadKind::Recreate => recreate::run(cluster, &workload, &topic, stopping).await,
                     WorkloadKind::Consume => consume::run(cluster, &workload, partitions, writer, stopping).await,
                 }
                 // Nobody waits any more once a claim is broken.
@@ -135,9 +138,14 @@ pub fn start(world: &mut World, scenario: &Scenario) -> Running {
 /// # Errors
 /// What could not be written or read by the deadline.
 pub async fn drain(world: &mut World, scenario: &Scenario, deadline: u64) -> Result<(), String> {
+    // A topic that is deleted again and again may be gone now: a deletion that was held up may come last.
+    let fleeting = |topic: &&Topic| {
+        scenario.workloads.iter().any(|load| load.kind == WorkloadKind::Recreate && load.topic == topic.name)
+    };
     let partitions: Vec<PartitionName> = scenario
         .topics
         .iter()
+        .filter(|topic| !fleeting(topic))
         .flat_map(|topic| {
             (0..topic.partitions).map(|partition| PartitionName::new(&topic.name, PartitionIndex(partition)))
         })

@@ -70,6 +70,9 @@ pub struct World {
     cuts: BTreeMap<(i32, i32), u32>,
     slow: BTreeMap<(i32, i32), Vec<u64>>,
     lossy: BTreeMap<(i32, i32), Vec<u64>>,
+    clogs: BTreeMap<(i32, i32), u32>,
+    skewed: BTreeMap<i32, Vec<(i64, i64)>>,
+    disks: BTreeMap<i32, Vec<disk::Faults>>,
     properties: Arc<Properties>,
     shared: Rc<RefCell<Shared>>,
     broken: Arc<sync::Notify>,
@@ -87,6 +90,9 @@ impl World {
             cuts: BTreeMap::new(),
             slow: BTreeMap::new(),
             lossy: BTreeMap::new(),
+            clogs: BTreeMap::new(),
+            skewed: BTreeMap::new(),
+            disks: BTreeMap::new(),
             shared: Rc::default(),
             broken: Arc::default(),
             faults_begun: 0,
@@ -292,20 +298,45 @@ impl World {
 
     /// Cuts the way from one node to another. Cuts are counted: each wants its own [`World::heal`].
     pub fn cut(&mut self, from: i32, to: i32) {
-        let count = self.cuts.entry((from, to)).or_default();
-        *count += 1;
-        if *count == 1 {
-            net::cut(self.node(from), self.node(to));
-        }
+        self.change_way(from, to, |world| *world.cuts.entry((from, to)).or_default() += 1);
     }
 
     /// Takes one cut back.
     pub fn heal(&mut self, from: i32, to: i32) {
-        let Some(count) = self.cuts.get_mut(&(from, to)) else { return };
-        *count -= 1;
-        if *count == 0 {
-            self.cuts.remove(&(from, to));
-            net::heal(self.node(from), self.node(to));
+        self.change_way(from, to, |world| count_down(&mut world.cuts, (from, to)));
+    }
+
+    /// Holds back all that one node sends to another, and loses nothing. Counted as cuts are.
+    pub fn clog(&mut self, from: i32, to: i32) {
+        self.change_way(from, to, |world| *world.clogs.entry((from, to)).or_default() += 1);
+    }
+
+    /// Takes one clog back: what was held arrives in one burst.
+    pub fn unclog(&mut self, from: i32, to: i32) {
+        self.change_way(from, to, |world| count_down(&mut world.clogs, (from, to)));
+    }
+
+    fn way(&self, from: i32, to: i32) -> Way {
+        if self.cuts.contains_key(&(from, to)) {
+            Way::Cut
+        } else if self.clogs.contains_key(&(from, to)) {
+            Way::Clogged
+        } else {
+            Way::Open
+        }
+    }
+
+    fn change_way(&mut self, from: i32, to: i32, change: impl FnOnce(&mut Self)) {
+        let before = self.way(from, to);
+        change(self);
+        let (after, a, b) = (self.way(from, to), self.node(from), self.node(to));
+        if before == after {
+            return;
+        }
+        match after {
+            Way::Open => net::heal(a, b),
+            Way::Clogged => net::clog(a, b),
+            Way::Cut => net::cut(a, b),
         }
     }
 
@@ -341,6 +372,48 @@ impl World {
         net::set_link(self.node(from), self.node(to), settings);
     }
 
+    // ------------------------------------------------------------------------------------------------ disks and clocks
+
+    /// Makes a machine's disks worse, until the same is taken back by [`World::mend_disks`].
+    pub fn worsen_disks(&mut self, id: i32, faults: disk::Faults) {
+        self.disks.entry(id).or_default().push(faults);
+        self.set_disks(id);
+    }
+
+    /// Takes back what [`World::worsen_disks`] did.
+    pub fn mend_disks(&mut self, id: i32, faults: disk::Faults) {
+        let all = self.disks.entry(id).or_default();
+        if let Some(at) = all.iter().position(|one| *one == faults) {
+            all.remove(at);
+        }
+        self.set_disks(id);
+    }
+
+    fn set_disks(&self, id: i32) {
+        let Some(machine) = self.machines.get(&id) else { return };
+        let all = self.disks.get(&id).map(Vec::as_slice).unwrap_or_default();
+        let faults = disk::Faults {
+            slow_sync: all.iter().map(|one| one.slow_sync).max().unwrap_or(0),
+            slow_read: all.iter().map(|one| one.slow_read).max().unwrap_or(0),
+            stalled_sync: all.iter().any(|one| one.stalled_sync),
+            ..disk::Faults::default()
+        };
+        machine.metadata_disk.set_faults(faults);
+        machine.log_disk.set_faults(faults);
+    }
+
+    /// Sets a machine's clocks off: the wall clock by so many milliseconds, the rate of both by so many parts per million.
+    /// Without a value, takes the last one back.
+    pub fn skew(&mut self, id: i32, skew: Option<(i64, i64)>) {
+        let all = self.skewed.entry(id).or_default();
+        match skew {
+            Some(skew) => all.push(skew),
+            None => drop(all.pop()),
+        }
+        let (wall_offset_ms, rate_ppm) = all.last().copied().unwrap_or_default();
+        simulation::set_clock(self.node(id), wall_offset_ms, rate_ppm);
+    }
+
     // ------------------------------------------------------------------------------------------------ who is who
 
     /// The runtime's node of a machine or a client.
@@ -364,6 +437,11 @@ impl World {
     /// The nodes that hold partitions.
     pub fn brokers(&self) -> Vec<i32> {
         self.machines.iter().filter(|(_, machine)| machine.is_broker).map(|(id, _)| *id).collect()
+    }
+
+    /// The controllers, where they have machines of their own; else none.
+    pub fn controllers_apart(&self) -> Vec<i32> {
+        self.machines.iter().filter(|(_, machine)| !machine.is_broker).map(|(id, _)| *id).collect()
     }
 
     /// The nodes that hold partitions or metadata.
@@ -450,6 +528,23 @@ impl World {
             inter_broker_listener: listener(INTER_BROKER, INTER_BROKER_PORT),
             controllers: self.controllers(),
             properties: Arc::clone(&self.properties),
+        }
+    }
+}
+
+/// What becomes of what one node sends to another.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Open,
+    Clogged,
+    Cut,
+}
+
+fn count_down(counts: &mut BTreeMap<(i32, i32), u32>, of: (i32, i32)) {
+    if let Some(count) = counts.get_mut(&of) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&of);
         }
     }
 }

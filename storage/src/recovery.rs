@@ -44,7 +44,13 @@ pub(crate) async fn create(
     // What a crash left of an earlier attempt has no records: they come only after the metadata.
     let entries = disk.list(directory).map_err(io("list"))?;
     if entries.iter().any(|entry| entry.name == PARTITION_METADATA) {
-        return Err(LogError::AlreadyExists { directory: directory.to_owned() });
+        // Z12 of the bug zoo is the rule before KAFKA-14616.
+        if !runtime::mutant!("Z12") {
+            return Err(LogError::AlreadyExists { directory: directory.to_owned() });
+        }
+        runtime::mutant_diverged!("Z12");
+        write_partition(disk, directory, partition).await?;
+        return open(disk, directory, config, Recovery::Unclean { recovery_point: Offset::ZERO }, now).await;
     }
     let segment = Segment::open(disk, directory, Offset::ZERO, Open::Create, now)?;
     if segment.size > 0 {
@@ -53,10 +59,7 @@ pub(crate) async fn create(
             what: "records without partition.metadata".to_owned(),
         });
     }
-    let contents = format!("version: 0\ntopic_id: {}", partition.topic_id);
-    let path = format!("{directory}/{PARTITION_METADATA}");
-    let written = disk.write_atomically(&path, contents.as_bytes()).await;
-    written.map_err(|error| LogError::io("write", path, error))?;
+    write_partition(disk, directory, partition).await?;
     disk.sync_directory("").await.map_err(|error| LogError::io("sync", disk.root(), error))?;
     let epochs = LeaderEpochs::default();
     let durability = Durability::new(disk, directory, partition, Offset::ZERO, Offset::ZERO, &epochs);
@@ -468,6 +471,13 @@ fn sound(
     }
     check_crc(header, batch).map_err(|error| error.to_string())?;
     Ok(*header)
+}
+
+/// Writes the directory's `partition.metadata`, durably.
+async fn write_partition(disk: &Disk, directory: &str, partition: TopicPartition) -> Result<(), LogError> {
+    let contents = format!("version: 0\ntopic_id: {}", partition.topic_id);
+    let path = format!("{directory}/{PARTITION_METADATA}");
+    disk.write_atomically(&path, contents.as_bytes()).await.map_err(|error| LogError::io("write", path, error))
 }
 
 /// What the directory's `partition.metadata` and name say.

@@ -12,7 +12,7 @@ use crate::event::ReplicaEvent;
 use protocol::error_code::ErrorCode;
 use protocol::ids::{LeaderEpoch, Offset, ProducerId, WallMillis};
 use runtime::sync::Guard;
-use runtime::{buggify, observe, sometimes};
+use runtime::{buggify, mutant, mutant_diverged, observe, sometimes};
 use storage::log::FoundOffset;
 use storage::producer_state::ProducerEntry;
 use storage::{LogSlice, ReadError};
@@ -122,7 +122,7 @@ impl Partition {
         let last_stable_offset = replica.log.last_stable_offset(replica.state.high_watermark());
         let plan = {
             let Replica { state, log, .. } = &*replica;
-            let end_of = |leader_epoch| end_of(log, leader_epoch);
+            let end_of = |asked| end_of(log, asked).map(|end| without_epoch_if_mutant(asked, end));
             state.plan_fetch(position, reader, last_stable_offset, end_of, &self.context.image)?
         };
         let (upto, diverging) = match plan {
@@ -187,8 +187,7 @@ impl Partition {
         let mut replica = self.replica.lock();
         let high_watermark = replica.state.high_watermark();
         let last_stable_offset = replica.log.last_stable_offset(high_watermark);
-        let leader_only = !matches!(reader, Reader::Consumer { leader_only: false, .. });
-        let stands = replica.state.check_epoch(position.current_leader_epoch, leader_only).is_ok();
+        let stands = replica.state.check_position(position, reader).is_ok();
         if !stands || replica.state.upper_bound(reader, last_stable_offset) != upto {
             ringer.ring();
             return;
@@ -277,6 +276,16 @@ impl Partition {
         replica.state.check_epoch(current_leader_epoch, true)?;
         Ok(end_of(&replica.log, leader_epoch))
     }
+}
+
+/// Z02 of the bug zoo: the rule before KIP-279. An end offset is told without the epoch that it belongs to, so that a
+/// follower takes the end of a smaller epoch for that of its own.
+fn without_epoch_if_mutant(asked: LeaderEpoch, end: EpochEnd) -> EpochEnd {
+    if !mutant!("Z02") || end.leader_epoch == asked {
+        return end;
+    }
+    mutant_diverged!("Z02");
+    EpochEnd { leader_epoch: asked, ..end }
 }
 
 /// Where an epoch ends in a log.

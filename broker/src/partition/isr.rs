@@ -271,7 +271,13 @@ impl InSync {
     pub fn is_stale(&self, follower: BrokerId, broker_epoch: BrokerEpoch, brokers: &impl Brokers) -> bool {
         let registered = brokers.broker_epoch(follower);
         let seen = self.follower(follower).and_then(|follower| follower.progress).map(|progress| progress.broker_epoch);
-        registered.max(seen).is_some_and(|known| broker_epoch < known)
+        let is_stale = registered.max(seen).is_some_and(|known| broker_epoch < known);
+        // Z08 of the bug zoo is the rule before KIP-903, here and in the controller.
+        if is_stale && runtime::mutant!("Z08") {
+            runtime::mutant_diverged!("Z08");
+            return false;
+        }
+        is_stale
     }
 
     /// Records that a follower asked for `fetch_offset`, which says that it has everything below.
@@ -307,6 +313,14 @@ impl InSync {
         let mut lowest = log_end_offset;
         for follower in &self.followers {
             let reached = follower.log_end_offset();
+            // Z05 of the bug zoo is the rule before KIP-497: only who is committed is waited for while a proposal is in
+            // flight.
+            if runtime::mutant!("Z05") && self.is_in_flight() && !self.isr.contains(&follower.broker_id) {
+                if reached < lowest && self.is_in_maximal_isr(follower.broker_id) {
+                    runtime::mutant_diverged!("Z05");
+                }
+                continue;
+            }
             if reached < lowest
                 && (self.is_in_maximal_isr(follower.broker_id)
                     || self.is_joining(follower, log_end_offset, now, brokers))
@@ -434,7 +448,9 @@ impl InSync {
     /// registration that the metadata holds, and that one is active (`Partition.isReplicaIsrEligible`).
     fn is_eligible(&self, follower: &Follower, brokers: &impl Brokers) -> bool {
         let registered = brokers.broker_epoch(follower.broker_id);
-        brokers.is_active(follower.broker_id)
-            && follower.progress.is_some_and(|progress| registered == Some(progress.broker_epoch))
+        let is_active = brokers.is_active(follower.broker_id);
+        let same_life = |progress: Progress| registered == Some(progress.broker_epoch) || runtime::mutant!("Z08");
+        // Z09 of the bug zoo is the rule before KIP-841, here and in the controller.
+        (is_active || runtime::mutant!("Z09")) && follower.progress.is_some_and(same_life)
     }
 }

@@ -353,8 +353,7 @@ impl PartitionState {
         reader: &Reader,
         brokers: &impl Brokers,
     ) -> Result<(), FetchRefusal> {
-        let leader_only = !matches!(reader, Reader::Consumer { leader_only: false, .. });
-        self.check_epoch(position.current_leader_epoch, leader_only)?;
+        self.check_position(position, reader)?;
         if let (Reader::Follower(fetch), Some(in_sync)) = (reader, self.in_sync()) {
             let follower = fetch.follower;
             if !in_sync.is_follower(follower) {
@@ -366,6 +365,23 @@ impl PartitionState {
             }
         }
         Ok(())
+    }
+
+    /// Whether a fetch is of the current leader epoch, and may be answered here: see [`Self::check_epoch`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn check_position(&self, position: &FetchPosition, reader: &Reader) -> Result<(), FetchRefusal> {
+        let leader_only = !matches!(reader, Reader::Consumer { leader_only: false, .. });
+        let asked = position.current_leader_epoch;
+        // Z03 of the bug zoo is the rule before KIP-320: a follower's fetch counts whatever epoch it is in.
+        if runtime::mutant!("Z03") && matches!(reader, Reader::Follower(_)) {
+            if self.is_leader() && asked.is_some_and(|asked| asked != self.leader_epoch) {
+                runtime::mutant_diverged!("Z03");
+            }
+            return self.check_epoch(None, leader_only);
+        }
+        self.check_epoch(asked, leader_only)
     }
 
     /// Whether the sender and this replica agree on the leader epoch, and whether this replica leads if it must
@@ -508,10 +524,18 @@ impl PartitionState {
     /// are in sync (`Partition.maybeIncrementLeaderHW`, KAFKA-15583).
     fn advance_high_watermark(&mut self, now: MonotonicMillis, brokers: &impl Brokers) -> Option<Offset> {
         let in_sync = self.in_sync()?;
-        if in_sync.isr().len() < self.effective_min_isr() || self.high_watermark >= self.log_end_offset {
+        if self.high_watermark >= self.log_end_offset {
+            return None;
+        }
+        let enough = in_sync.isr().len() >= self.effective_min_isr();
+        // Z06 of the bug zoo is the rule before KAFKA-15583.
+        if !enough && !runtime::mutant!("Z06") {
             return None;
         }
         let replicated_to = in_sync.replicated_to(self.log_end_offset, now, brokers);
+        if !enough && replicated_to > self.high_watermark {
+            runtime::mutant_diverged!("Z06");
+        }
         assert!(replicated_to <= self.log_end_offset, "{replicated_to} <= {}", self.log_end_offset);
         self.raise_high_watermark(replicated_to)
     }

@@ -5,7 +5,7 @@ use crate::partition::Partition;
 use futures_util::future::join_all;
 use protocol::ids::{BrokerEpoch, Offset, PartitionIndex};
 use runtime::sync::Shutdown;
-use runtime::time;
+use runtime::{reachable, time};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{Checkpoint, LogError, checkpoint, directory};
@@ -145,6 +145,33 @@ impl Partitions {
             self.checkpoint_recovery_points().await;
             self.checkpoint_high_watermarks().await;
         }
+    }
+
+    /// Forgets what was written down of an earlier topic's log of this name, durably: the files know names only, and a crash
+    /// would take its high watermark, its start, and how much of it is durable for the new log's.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub(super) async fn forget(&self, number: usize, topic: &str, partition: PartitionIndex) -> Result<(), LogError> {
+        let directory = &self.directories[number];
+        let mut held = directory.checkpoints.lock().await;
+        let Checkpoints { high_watermarks, recovery_points, log_starts } = &mut *held;
+        let files = [
+            (high_watermarks, checkpoint::HIGH_WATERMARK),
+            (recovery_points, checkpoint::RECOVERY_POINT),
+            (log_starts, checkpoint::LOG_START),
+        ];
+        for (held, name) in files {
+            if held.get(topic, partition).is_none() {
+                continue;
+            }
+            reachable!("an earlier topic's checkpoint was forgotten");
+            let mut next = Checkpoint::default();
+            let others = held.iter().filter(|(of, index, _)| (*of, *index) != (topic, partition));
+            others.for_each(|(of, index, offset)| next.set(of, index, offset));
+            replace(directory, held, next, name).await?;
+        }
+        Ok(())
     }
 
     /// Stops every replica and leaves the log directories so that the next start finds nothing to recover: logs closed, then

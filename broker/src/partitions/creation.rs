@@ -88,7 +88,10 @@ impl Partitions {
         let disk = &self.directories[number].disk;
         let config = log_config(&TopicConfig::resolve(&image, &self.properties, topic));
         let turn = self.device.acquire().await;
-        let created = Log::create(disk, name, of.topic_id, of.partition, config, wall_now()).await;
+        let created = match self.forget(number, topic, of.partition).await {
+            Ok(()) => Log::create(disk, name, of.topic_id, of.partition, config, wall_now()).await,
+            Err(error) => Err(error),
+        };
         drop(turn);
         match created {
             Ok(log) => {

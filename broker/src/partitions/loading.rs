@@ -12,12 +12,12 @@ use metadata::image::Image;
 use protocol::ids::{BrokerEpoch, BrokerId, DirectoryId, IncarnationId, Offset, PartitionIndex, TopicPartition};
 use runtime::disk::Disk;
 use runtime::sync::{AsyncMutex, Lock, Notify, Semaphore, mpsc};
-use runtime::{sometimes, task};
+use runtime::{mutant, mutant_diverged, sometimes, task, time};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-use storage::directory::{Kind, MetaProperties};
+use storage::directory::{CleanShutdown, Kind, MetaProperties};
 use storage::{Checkpoint, Log, LogError, Recovery, checkpoint, directory};
 
 /// The rank of the place where the channel of failures waits to be taken.
@@ -26,6 +26,9 @@ const FAILURES_RANK: u8 = 6;
 /// The metadata log, which belongs to the controller of a combined node and may lie in a log directory
 /// (`Topic.CLUSTER_METADATA_TOPIC_NAME`).
 const METADATA_LOG: &str = "__cluster_metadata";
+
+/// How long Z20 of the bug zoo leaves the mark of a clean stop.
+const LAST_LOG_LOADS: Duration = Duration::from_secs(10);
 
 /// What [`Partitions::load`] needs to know.
 #[derive(Clone, Debug)]
@@ -187,7 +190,7 @@ async fn open_directory(config: &PartitionsConfig, disk: Disk) -> Result<Opened,
             id
         }
     };
-    let mark = directory::take_clean_shutdown(&disk).await?;
+    let mark = take_mark(&disk).await?;
     let read = |name| {
         Checkpoint::read(&disk, name).unwrap_or_else(|error| {
             tracing::warn!(%error, "a checkpoint file is left out of account");
@@ -202,6 +205,28 @@ async fn open_directory(config: &PartitionsConfig, disk: Disk) -> Result<Opened,
     let directory =
         Directory { disk, id, failed: AtomicBool::new(false), checkpoints: AsyncMutex::new(checkpoints), _lock: lock };
     Ok(Opened { directory, clean: mark.is_some(), broker_epoch: mark.and_then(|mark| mark.broker_epoch) })
+}
+
+/// Takes the mark of a clean stop.
+///
+/// Z20 of the bug zoo is the rule before KAFKA-10471: the mark goes once the last log is loaded, and the first ones are
+/// written to before that. Here all are loaded before any is served, so the mark goes a while after.
+async fn take_mark(disk: &Disk) -> Result<Option<CleanShutdown>, LogError> {
+    if !mutant!("Z20") {
+        return directory::take_clean_shutdown(disk).await;
+    }
+    let mark = directory::read_clean_shutdown(disk)?;
+    if mark.is_some() {
+        mutant_diverged!("Z20");
+        let disk = disk.clone();
+        task::spawn(async move {
+            time::sleep(LAST_LOG_LOADS).await;
+            if let Err(error) = directory::remove_clean_shutdown(&disk).await {
+                tracing::warn!(%error, "the mark of a clean stop is left");
+            }
+        });
+    }
+    Ok(mark)
 }
 
 /// Opens every log of a directory, some at a time, and returns whether all could be.

@@ -175,7 +175,12 @@ fn admit(draft: &mut Draft<'_>, request: &BrokerRegistrationRequest, registratio
         return before.epoch;
     }
     let proven = before.is_some_and(|before| before.epoch == BrokerEpoch(request.previous_broker_epoch));
-    remove_broker(draft, broker_id, if proven { Leaving::Clean } else { Leaving::Unclean });
+    // Z07 of the bug zoo is the rule before KIP-966: whoever starts again is trusted with what it had.
+    let trusted = proven || runtime::mutant!("Z07");
+    if trusted && !proven && draft.image().partitions().any(|(_, state)| state.elr.contains(&broker_id)) {
+        runtime::mutant_diverged!("Z07");
+    }
+    remove_broker(draft, broker_id, if trusted { Leaving::Clean } else { Leaving::Unclean });
     let broker_epoch = BrokerEpoch(draft.next_offset().0);
     draft.push(record);
     directories::forget_lost(draft, broker_id);

@@ -478,6 +478,14 @@ fn is_eligible(image: &Image, state: &PartitionImage, member: &BrokerState) -> b
     let broker_id = BrokerId::from(member.broker_id);
     image.broker(broker_id).is_some_and(|broker| {
         let same_life = member.broker_epoch == BrokerEpoch::UNKNOWN.0 || member.broker_epoch == broker.epoch.0;
+        if broker.is_active() && !same_life && runtime::mutant!("Z08") {
+            runtime::mutant_diverged!("Z08");
+            return true;
+        }
+        if !broker.is_active() && same_life && runtime::mutant!("Z09") {
+            runtime::mutant_diverged!("Z09");
+            return true;
+        }
         broker.is_active() && same_life && directories::is_online(image, state, broker_id)
     })
 }

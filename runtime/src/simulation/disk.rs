@@ -28,6 +28,8 @@ use std::{
 
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
+/// How often a stalled sync looks whether it may end.
+const STALL_TICK_NS: u64 = 5_000_000;
 
 /// A simulated disk. Cheap to clone; clones are the same disk. The scenario keeps one to break it with.
 #[derive(Clone)]
@@ -354,7 +356,7 @@ impl Disk {
         let directory = self.find_directory(path)?;
         let until = hold(&directory).changes();
         let file = path_key(self.key, path) ^ Luck::Directory as u64;
-        sleep_until_ns(self.sync_ends_at(here, file)).await;
+        self.takes_its_time(here, file).await;
         let (_, faults) = self.check()?;
         if self.strikes(Luck::Sync, file, faults.sync_error) {
             return Err(os_error(EIO));
@@ -375,6 +377,17 @@ impl Disk {
         state.claims += 1;
         state.locks.insert(path.to_owned(), (here, state.claims));
         Ok(Lock { disk: self.clone(), path: path.to_owned(), claim: state.claims })
+    }
+
+    /// Waits until a sync that starts now is done.
+    async fn takes_its_time(&self, here: Here, file: u64) {
+        sleep_until_ns(self.sync_ends_at(here, file)).await;
+        if self.faults().stalled_sync {
+            count_fault("disk stalled sync");
+        }
+        while self.faults().stalled_sync {
+            sleep_until_ns(now_ns() + STALL_TICK_NS).await;
+        }
     }
 
     /// When a sync that starts now is done. A node that is stuck in a slow write starts it later.
@@ -484,8 +497,12 @@ impl File {
     }
 
     pub(crate) fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        let (_, faults) = self.disk.check()?;
+        let (here, faults) = self.disk.check()?;
         let contents = hold(&self.contents);
+        if self.disk.strikes(Luck::SlowRead, contents.key, faults.slow_read) {
+            let millis = between(self.disk.draw(Luck::SlowReadTime, contents.key), 5, 100);
+            stall(here.node, Duration::from_millis(millis));
+        }
         if self.disk.strikes(Luck::Read, contents.key, faults.read_error) {
             return Err(os_error(EIO));
         }
@@ -519,7 +536,7 @@ impl File {
         let begun = begun?;
         let here = check_alive()?;
         let file = hold(&self.contents).key;
-        sleep_until_ns(self.disk.sync_ends_at(here, file)).await;
+        self.disk.takes_its_time(here, file).await;
         check_alive()?;
         let faults = self.disk.faults();
         let failed = faults.offline || self.disk.strikes(Luck::Sync, file, faults.sync_error);

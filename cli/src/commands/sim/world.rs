@@ -105,7 +105,12 @@ impl Command {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode, Failure> {
         match self {
-            Self::Run { names, seeds, how } => many(chosen(&names, seeds)?, &how, "scenarios"),
+            Self::Run { names, seeds, how } => {
+                let jobs = chosen(&names, seeds)?;
+                let code = many(jobs.clone(), &how, "scenarios")?;
+                let stale = pins(&jobs, &how)?;
+                Ok(if stale > 0 && code == ExitCode::SUCCESS { ExitCode::FAILURE } else { code })
+            }
             Self::Sweep { seeds, from, mutant, how } => {
                 let jobs = (from..from + seeds).map(|seed| Job { source: SWARM.into(), seed, mutant: mutant.clone() });
                 many(jobs.collect(), &how, "sweep")
@@ -192,6 +197,36 @@ fn many(jobs: Vec<Job>, how: &How, what: &str) -> Result<ExitCode, Failure> {
     let seconds = since.elapsed().as_secs_f64();
     summary(&all, what, how.twice, seconds);
     Ok(ExitCode::from(verdict(&all)))
+}
+
+/// Runs each scenario with each mutant that it is to catch, says by what each is caught, and returns how many are not: such
+/// a scenario is stale.
+fn pins(jobs: &[Job], how: &How) -> Result<usize, Failure> {
+    let mut seeds: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+    jobs.iter().for_each(|job| seeds.entry(&job.source).or_default().push(job.seed));
+    let mut stale = 0;
+    for (source, seeds) in seeds {
+        for pin in driver::scenario(source, seeds[0]).map_err(Failure::usage)?.pins {
+            let job = |seed: &u64| Job { source: source.into(), seed: *seed, mutant: Some(pin.clone()) };
+            let plan = Plan {
+                jobs: seeds.iter().map(job).collect(),
+                twice: false,
+                parallel: parallel(how.jobs),
+                stop_at_failure: true,
+            };
+            let all = block_on_real(driver::execute(plan, |_, _| {}))?;
+            match all.iter().find_map(|done| Some((done.job.seed, done.outcome.failure.as_ref()?))) {
+                Some((seed, failure)) => {
+                    println!("pin {pin} of {source}: caught by {} with seed {seed:x}", failure.claim)
+                }
+                None => {
+                    stale += 1;
+                    println!("STALE {source}: none of its seeds catches {pin}");
+                }
+            }
+        }
+    }
+    Ok(stale)
 }
 
 fn show(what: &str, progress: &Progress) {

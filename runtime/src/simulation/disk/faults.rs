@@ -13,6 +13,10 @@ pub struct Faults {
     pub sync_error: u64,
     /// A sync takes 50 ms to 3 s longer.
     pub slow_sync: u64,
+    /// No sync ends while this is set; what it covers is safe once it has ended.
+    pub stalled_sync: bool,
+    /// A read holds its thread, and with it the whole node, for 5 to 100 ms: what it wants is not in the page cache.
+    pub slow_read: u64,
     /// A write holds its thread, and with it the whole node, for 20 ms to 1 s.
     pub slow_append: u64,
     /// Writes and creations fail with ENOSPC.
@@ -62,6 +66,8 @@ pub(super) enum Luck {
     SlowSyncTime,
     SlowAppendTime,
     Directory,
+    SlowRead,
+    SlowReadTime,
 }
 
 impl Luck {
@@ -73,6 +79,7 @@ impl Luck {
             Self::ShortWrite | Self::ShortWriteLength => "disk short write",
             Self::Sync | Self::SyncTime | Self::Directory => "disk sync error",
             Self::SlowSync | Self::SlowSyncTime => "disk slow sync",
+            Self::SlowRead | Self::SlowReadTime => "disk slow read",
             Self::SlowAppend | Self::SlowAppendTime => "disk slow append",
         }
     }

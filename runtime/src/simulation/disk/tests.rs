@@ -191,3 +191,23 @@ fn a_slow_append_holds_the_whole_node() {
         assert!(woken >= 20_000_000, "{woken}");
     });
 }
+
+#[test]
+fn a_stalled_sync_ends_when_the_stall_does() {
+    on_disk(3, |disk, platter| async move {
+        let file = disk.open("f", Open::CreateNew).expect("created");
+        file.append(&[1; 100]).expect("appended");
+        platter.set_faults(Faults { stalled_sync: true, ..Faults::default() });
+        let began = now_ns();
+        let mut syncing = std::pin::pin!(file.sync());
+        crate::select! {
+            _ = &mut syncing => panic!("it ended while it was stalled"),
+            () = sleep_until_ns(began + 2_000_000_000) => {}
+        }
+        platter.set_faults(Faults::default());
+        syncing.await.expect("synced");
+        assert!(now_ns() >= began + 2_000_000_000);
+        disk.sync_directory("").await.expect("synced");
+        assert_eq!(platter.durable("f"), Some(vec![1; 100]));
+    });
+}
