@@ -5,6 +5,8 @@
 
 pub(crate) mod context;
 
+mod alter_configs;
+mod alteration;
 mod api_versions;
 mod auto_creation;
 mod broker_probe;
@@ -17,6 +19,7 @@ mod fetch;
 #[cfg(test)]
 mod fixture;
 mod forward;
+mod incremental_alter_configs;
 mod init_producer_id;
 mod list_offsets;
 mod locate;
@@ -34,6 +37,7 @@ use crate::{
     metadata_cache::MetadataCache,
     partitions::Partitions,
 };
+use ::metadata::config::effective::{Layers, broker_long};
 use auto_creation::AutoCreation;
 use context::{Answer, Outcome, RequestContext};
 use producer_ids::ProducerIds;
@@ -41,9 +45,10 @@ use protocol::{
     frame::{FrameError, RequestHead, decode_body},
     internal::BrokerProbeRequest,
     messages::{
-        ApiVersionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
-        DescribeTopicPartitionsRequest, FetchRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
-        OffsetForLeaderEpochRequest, ProduceRequest, Request,
+        AlterConfigsRequest, ApiVersionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest,
+        DescribeConfigsRequest, DescribeTopicPartitionsRequest, FetchRequest, IncrementalAlterConfigsRequest,
+        InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest,
+        Request,
     },
 };
 use std::{sync::Arc, time::Duration};
@@ -89,6 +94,13 @@ impl Services {
             config,
         }
     }
+
+    /// `max.connections.per.ip`, as it is now: it may change while the broker runs.
+    pub(crate) fn connections_per_ip_max(&self) -> usize {
+        let (image, config) = (self.metadata.image(), &self.config);
+        let layers = Layers::of_broker(&image, &config.properties, Some(config.node_id));
+        usize::try_from(broker_long(&layers, "max.connections.per.ip")).unwrap_or(usize::MAX)
+    }
 }
 
 type Handler = fn(&Arc<Services>, &RequestContext, RequestHead) -> Result<Outcome, FrameError>;
@@ -121,6 +133,8 @@ table! {
     InitProducerIdRequest => init_producer_id,
     OffsetForLeaderEpochRequest => offset_for_leader_epoch,
     DescribeConfigsRequest => describe_configs,
+    AlterConfigsRequest => alter_configs,
+    IncrementalAlterConfigsRequest => incremental_alter_configs,
     DescribeClusterRequest => describe_cluster,
     DescribeTopicPartitionsRequest => describe_topic_partitions,
     BrokerProbeRequest => broker_probe,

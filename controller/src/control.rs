@@ -14,6 +14,7 @@
 //!   a timer          control.sessions_mut().tick(now)        -> effects: probe, fence
 //! ```
 
+mod alteration;
 mod brokers;
 mod configs;
 mod draft;
@@ -33,9 +34,10 @@ use metadata::record::Record;
 use protocol::error_code::ErrorCode;
 use protocol::ids::{BrokerEpoch, BrokerId, MonotonicMillis, TopicId};
 use protocol::messages::{
-    AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterPartitionRequest, AlterPartitionResponse,
-    BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse,
-    CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
+    AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterConfigsRequest, AlterConfigsResponse,
+    AlterPartitionRequest, AlterPartitionResponse, BrokerHeartbeatRequest, BrokerHeartbeatResponse,
+    BrokerRegistrationRequest, BrokerRegistrationResponse, CreateTopicsRequest, CreateTopicsResponse,
+    DeleteTopicsRequest, DeleteTopicsResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
 };
 use std::sync::Arc;
 
@@ -80,6 +82,10 @@ pub enum ControlRequest {
         /// The request's version: an older client is told other things.
         version: i16,
     },
+    /// A client replaces the settings of topics and brokers (33).
+    AlterConfigs(AlterConfigsRequest),
+    /// A client changes single settings of topics and brokers (44).
+    IncrementalAlterConfigs(IncrementalAlterConfigsRequest),
     /// A broker's session ended ([`SessionEffect::Fence`]).
     FenceBroker {
         /// Whose.
@@ -113,6 +119,10 @@ pub enum ControlResponse {
     CreateTopics(CreateTopicsResponse),
     /// To [`ControlRequest::DeleteTopics`].
     DeleteTopics(DeleteTopicsResponse),
+    /// To [`ControlRequest::AlterConfigs`].
+    AlterConfigs(AlterConfigsResponse),
+    /// To [`ControlRequest::IncrementalAlterConfigs`].
+    IncrementalAlterConfigs(IncrementalAlterConfigsResponse),
     /// To [`ControlRequest::UnregisterBroker`].
     UnregisterBroker(ErrorCode),
 }
@@ -208,6 +218,20 @@ impl Control {
             }
             ControlRequest::DeleteTopics { request, version } => {
                 ControlResponse::DeleteTopics(topics::delete(&mut draft, &request, version))
+            }
+            ControlRequest::AlterConfigs(request) => {
+                let response = alteration::replace(&mut draft, &request);
+                if request.validate_only {
+                    draft.discard();
+                }
+                ControlResponse::AlterConfigs(response)
+            }
+            ControlRequest::IncrementalAlterConfigs(request) => {
+                let response = alteration::change(&mut draft, &request);
+                if request.validate_only {
+                    draft.discard();
+                }
+                ControlResponse::IncrementalAlterConfigs(response)
             }
             ControlRequest::FenceBroker { broker_id, broker_epoch } => {
                 let held = draft.image().broker(broker_id).is_some_and(|broker| broker.epoch == broker_epoch);

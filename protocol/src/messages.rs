@@ -6,12 +6,13 @@
 use crate::ids;
 
 pub use kafka_protocol::messages::{
-    AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterPartitionRequest, AlterPartitionResponse,
-    ApiVersionsRequest, ApiVersionsResponse, BrokerHeartbeatRequest, BrokerHeartbeatResponse,
-    BrokerRegistrationRequest, BrokerRegistrationResponse, CreateTopicsRequest, CreateTopicsResponse,
-    DeleteTopicsRequest, DeleteTopicsResponse, DescribeClusterRequest, DescribeClusterResponse, DescribeConfigsRequest,
-    DescribeConfigsResponse, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, EnvelopeRequest,
-    EnvelopeResponse, FetchRequest, FetchResponse, InitProducerIdRequest, InitProducerIdResponse, ListOffsetsRequest,
+    AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterConfigsRequest, AlterConfigsResponse,
+    AlterPartitionRequest, AlterPartitionResponse, ApiVersionsRequest, ApiVersionsResponse, BrokerHeartbeatRequest,
+    BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse, CreateTopicsRequest,
+    CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, DescribeClusterRequest, DescribeClusterResponse,
+    DescribeConfigsRequest, DescribeConfigsResponse, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
+    EnvelopeRequest, EnvelopeResponse, FetchRequest, FetchResponse, IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse, InitProducerIdRequest, InitProducerIdResponse, ListOffsetsRequest,
     ListOffsetsResponse, MetadataRequest, MetadataResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
     ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader,
 };
@@ -19,12 +20,13 @@ pub use kafka_protocol::messages::{
     BrokerId as WireBrokerId, GroupId, ProducerId as WireProducerId, TopicName, TransactionalId,
 };
 pub use kafka_protocol::messages::{
-    allocate_producer_ids_request, allocate_producer_ids_response, alter_partition_request, alter_partition_response,
-    api_versions_request, api_versions_response, broker_heartbeat_request, broker_heartbeat_response,
-    broker_registration_request, broker_registration_response, create_topics_request, create_topics_response,
-    delete_topics_request, delete_topics_response, describe_cluster_request, describe_cluster_response,
-    describe_configs_request, describe_configs_response, describe_topic_partitions_request,
-    describe_topic_partitions_response, envelope_request, envelope_response, fetch_request, fetch_response,
+    allocate_producer_ids_request, allocate_producer_ids_response, alter_configs_request, alter_configs_response,
+    alter_partition_request, alter_partition_response, api_versions_request, api_versions_response,
+    broker_heartbeat_request, broker_heartbeat_response, broker_registration_request, broker_registration_response,
+    create_topics_request, create_topics_response, delete_topics_request, delete_topics_response,
+    describe_cluster_request, describe_cluster_response, describe_configs_request, describe_configs_response,
+    describe_topic_partitions_request, describe_topic_partitions_response, envelope_request, envelope_response,
+    fetch_request, fetch_response, incremental_alter_configs_request, incremental_alter_configs_response,
     init_producer_id_request, init_producer_id_response, list_offsets_request, list_offsets_response, metadata_request,
     metadata_response, offset_for_leader_epoch_request, offset_for_leader_epoch_response, produce_request,
     produce_response,

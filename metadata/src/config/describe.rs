@@ -1,6 +1,7 @@
 //! Pure. Settings as DescribeConfigs tells them: value, source, and what the value would be otherwise.
 
 use super::Properties;
+use super::dynamic::is_dynamic;
 use super::effective::{Candidate, ConfigSource, Layers, broker_candidates, topic_candidates};
 use super::keys::{self, Key, Kind, Scope};
 use crate::image::Image;
@@ -65,11 +66,6 @@ pub fn broker(image: &Image, properties: &Properties, broker: Option<BrokerId>) 
     }
     described.sort_by_key(|described| described.name);
     described
-}
-
-/// Whether a change of this broker key takes effect without a restart: those that topics fall back on.
-pub fn is_dynamic(key: &Key) -> bool {
-    keys::stands_in_for(key.name).next().is_some() || key.name == "producer.id.expiration.ms"
 }
 
 fn describe(key: &'static Key, candidates: Vec<Candidate>, read_only: bool) -> Described {

@@ -5,6 +5,7 @@
 mod broker;
 mod group;
 mod ignored;
+mod quota;
 mod topic;
 
 pub use topic::{Conversion, Synonym, stands_in_for, synonyms};
@@ -174,11 +175,11 @@ macro_rules! keys {
 use keys;
 
 /// The tables of a scope, each in the order of names.
-fn tables(scope: Scope) -> [&'static [Key]; 2] {
+fn tables(scope: Scope) -> [&'static [Key]; 3] {
     match scope {
-        Scope::Broker => [broker::KEYS, ignored::KEYS],
-        Scope::Topic => [topic::KEYS, &[]],
-        Scope::Group => [group::KEYS, &[]],
+        Scope::Broker => [broker::KEYS, ignored::KEYS, quota::KEYS],
+        Scope::Topic => [topic::KEYS, &[], &[]],
+        Scope::Group => [group::KEYS, &[], &[]],
     }
 }
 

@@ -34,6 +34,8 @@ fn what_a_client_is_told_is_what_kafka_4_3_advertises_or_less() {
         (22, 0, 5),
         (23, 2, 4),
         (32, 1, 4),
+        (33, 0, 2),
+        (44, 0, 1),
         (60, 0, 2),
         (75, 0, 0),
     ];
@@ -71,6 +73,8 @@ fn the_codec_covers_every_version_that_is_served() {
     covers::<InitProducerIdRequest>();
     covers::<OffsetForLeaderEpochRequest>();
     covers::<DescribeConfigsRequest>();
+    covers::<AlterConfigsRequest>();
+    covers::<IncrementalAlterConfigsRequest>();
     covers::<AlterPartitionRequest>();
     covers::<EnvelopeRequest>();
     covers::<DescribeClusterRequest>();
@@ -81,7 +85,7 @@ fn the_codec_covers_every_version_that_is_served() {
     covers::<RaftRequest>();
     covers::<MetadataFetchRequest>();
     covers::<BrokerProbeRequest>();
-    assert_eq!(API_TABLE.len(), 20, "a row was added: add its request here");
+    assert_eq!(API_TABLE.len(), 22, "a row was added: add its request here");
 }
 
 #[test]

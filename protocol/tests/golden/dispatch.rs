@@ -21,6 +21,8 @@ macro_rules! by_key {
             22 => $call::<InitProducerIdRequest>($($argument),*),
             23 => $call::<OffsetForLeaderEpochRequest>($($argument),*),
             32 => $call::<DescribeConfigsRequest>($($argument),*),
+            33 => $call::<AlterConfigsRequest>($($argument),*),
+            44 => $call::<IncrementalAlterConfigsRequest>($($argument),*),
             56 => $call::<AlterPartitionRequest>($($argument),*),
             58 => $call::<EnvelopeRequest>($($argument),*),
             60 => $call::<DescribeClusterRequest>($($argument),*),

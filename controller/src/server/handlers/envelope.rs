@@ -3,6 +3,8 @@
 //! `request_data` is the client's request as it came, header included; `response_data` is the answer likewise, in the
 //! client's version and with its correlation id. Both without the length before a frame.
 
+mod configs;
+
 use super::Handlers;
 use crate::{
     control::{ControlRequest, ControlResponse},
@@ -42,6 +44,8 @@ pub(super) async fn handle(
         match head.api_key {
             api::CREATE_TOPICS => create_topics(handlers, context, &head, authorized).await,
             api::DELETE_TOPICS => delete_topics(handlers, context, &head, authorized).await,
+            api::ALTER_CONFIGS => configs::alter(handlers, context, &head, authorized).await,
+            api::INCREMENTAL_ALTER_CONFIGS => configs::alter_incrementally(handlers, context, &head, authorized).await,
             other => {
                 tracing::warn!(api = other.0, "a request that is not for controllers was forwarded");
                 Err(ErrorCode::InvalidRequest)

@@ -30,7 +30,7 @@ fn a_broker_tells_all_its_settings_and_keeps_its_secrets() {
     let find = |name: &str| told.iter().find(|setting| setting.name == name).expect("every public key is told");
     assert_eq!((find("ssl.key.password").sensitive, find("ssl.key.password").value.clone()), (true, None));
     assert_eq!(find("ssl.key.password").source, ConfigSource::StaticBroker);
-    assert!(find("num.io.threads").read_only);
+    assert!(find("log.retention.hours").read_only);
     assert!(!find("log.retention.ms").read_only);
     assert_eq!(find("broker.session.timeout.ms").value.as_deref(), Some("3000"));
 }
