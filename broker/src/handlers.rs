@@ -21,6 +21,7 @@ mod fixture;
 mod forward;
 mod incremental_alter_configs;
 mod init_producer_id;
+mod list_config_resources;
 mod list_offsets;
 mod locate;
 mod metadata;
@@ -47,8 +48,8 @@ use protocol::{
     messages::{
         AlterConfigsRequest, ApiVersionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest,
         DescribeConfigsRequest, DescribeTopicPartitionsRequest, FetchRequest, IncrementalAlterConfigsRequest,
-        InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest,
-        Request,
+        InitProducerIdRequest, ListConfigResourcesRequest, ListOffsetsRequest, MetadataRequest,
+        OffsetForLeaderEpochRequest, ProduceRequest, Request,
     },
 };
 use std::{sync::Arc, time::Duration};
@@ -136,6 +137,7 @@ table! {
     AlterConfigsRequest => alter_configs,
     IncrementalAlterConfigsRequest => incremental_alter_configs,
     DescribeClusterRequest => describe_cluster,
+    ListConfigResourcesRequest => list_config_resources,
     DescribeTopicPartitionsRequest => describe_topic_partitions,
     BrokerProbeRequest => broker_probe,
 }

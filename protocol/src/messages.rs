@@ -12,9 +12,10 @@ pub use kafka_protocol::messages::{
     CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, DescribeClusterRequest, DescribeClusterResponse,
     DescribeConfigsRequest, DescribeConfigsResponse, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
     EnvelopeRequest, EnvelopeResponse, FetchRequest, FetchResponse, IncrementalAlterConfigsRequest,
-    IncrementalAlterConfigsResponse, InitProducerIdRequest, InitProducerIdResponse, ListOffsetsRequest,
-    ListOffsetsResponse, MetadataRequest, MetadataResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
-    ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader,
+    IncrementalAlterConfigsResponse, InitProducerIdRequest, InitProducerIdResponse, ListConfigResourcesRequest,
+    ListConfigResourcesResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse,
+    OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, ProduceRequest, ProduceResponse, RequestHeader,
+    ResponseHeader,
 };
 pub use kafka_protocol::messages::{
     BrokerId as WireBrokerId, GroupId, ProducerId as WireProducerId, TopicName, TransactionalId,
@@ -27,9 +28,9 @@ pub use kafka_protocol::messages::{
     describe_cluster_request, describe_cluster_response, describe_configs_request, describe_configs_response,
     describe_topic_partitions_request, describe_topic_partitions_response, envelope_request, envelope_response,
     fetch_request, fetch_response, incremental_alter_configs_request, incremental_alter_configs_response,
-    init_producer_id_request, init_producer_id_response, list_offsets_request, list_offsets_response, metadata_request,
-    metadata_response, offset_for_leader_epoch_request, offset_for_leader_epoch_response, produce_request,
-    produce_response,
+    init_producer_id_request, init_producer_id_response, list_config_resources_request, list_config_resources_response,
+    list_offsets_request, list_offsets_response, metadata_request, metadata_response, offset_for_leader_epoch_request,
+    offset_for_leader_epoch_response, produce_request, produce_response,
 };
 pub use kafka_protocol::protocol::buf::{ByteBuf, ByteBufMut};
 pub use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Message, Request, StrBytes, VersionRange};

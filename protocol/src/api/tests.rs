@@ -37,6 +37,7 @@ fn what_a_client_is_told_is_what_kafka_4_3_advertises_or_less() {
         (33, 0, 2),
         (44, 0, 1),
         (60, 0, 2),
+        (74, 0, 1),
         (75, 0, 0),
     ];
     let answer = api_versions_response(4, Plane::Client, &FinalizedFeatures::default(), &[]);
@@ -81,11 +82,12 @@ fn the_codec_covers_every_version_that_is_served() {
     covers::<BrokerRegistrationRequest>();
     covers::<BrokerHeartbeatRequest>();
     covers::<AllocateProducerIdsRequest>();
+    covers::<ListConfigResourcesRequest>();
     covers::<DescribeTopicPartitionsRequest>();
     covers::<RaftRequest>();
     covers::<MetadataFetchRequest>();
     covers::<BrokerProbeRequest>();
-    assert_eq!(API_TABLE.len(), 22, "a row was added: add its request here");
+    assert_eq!(API_TABLE.len(), 23, "a row was added: add its request here");
 }
 
 #[test]

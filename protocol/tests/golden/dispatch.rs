@@ -29,6 +29,7 @@ macro_rules! by_key {
             62 => $call::<BrokerRegistrationRequest>($($argument),*),
             63 => $call::<BrokerHeartbeatRequest>($($argument),*),
             67 => $call::<AllocateProducerIdsRequest>($($argument),*),
+            74 => $call::<ListConfigResourcesRequest>($($argument),*),
             75 => $call::<DescribeTopicPartitionsRequest>($($argument),*),
             20000 => $call::<RaftRequest>($($argument),*),
             20001 => $call::<MetadataFetchRequest>($($argument),*),

@@ -52,6 +52,10 @@ fn a_dead_broker_is_found_sooner_than_kafka_finds_it() {
     let default = |name| find(Scope::Broker, name).and_then(|key| key.default);
     assert_eq!(default("broker.heartbeat.interval.ms"), Some("500"));
     assert_eq!(default("broker.session.timeout.ms"), Some("3000"));
+    for key in all(Scope::Broker) {
+        let own = key.documentation.contains("Kafka's default is");
+        assert_eq!(key.kafka_default().is_some(), own, "{} says so, and what it is in Kafka", key.name);
+    }
 }
 
 #[test]

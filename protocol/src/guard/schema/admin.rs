@@ -171,3 +171,17 @@ pub const DESCRIBE_CONFIGS_RESPONSE: Schema = Schema {
         ),
     ],
 };
+
+/// ListConfigResourcesRequest, versions 0 to 1.
+pub const LIST_CONFIG_RESOURCES_REQUEST: Schema =
+    Schema { flexible_since: 0, fields: &[array("resource_types", &Kind::Int8).since(1)] };
+
+/// ListConfigResourcesResponse, versions 0 to 1.
+pub const LIST_CONFIG_RESOURCES_RESPONSE: Schema = Schema {
+    flexible_since: 0,
+    fields: &[
+        int32("throttle_time_ms"),
+        int16("error_code"),
+        structs("config_resources", &[string("resource_name"), int8("resource_type").since(1)]),
+    ],
+};
