@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 mod cluster;
+mod config;
 mod consume;
 mod dev;
 mod produce;
@@ -33,6 +34,7 @@ enum Command {
     Storage(storage::Storage),
     Cluster(cluster::LocalNodes),
     Topic(topic::Topic),
+    Config(config::Config),
     Produce(produce::Produce),
     Consume(consume::Consume),
     Verify(verify::Verify),
@@ -66,6 +68,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Some(Command::Storage(command)) => command.run(),
         Some(Command::Cluster(command)) => command.run(),
         Some(Command::Topic(command)) => command.run(),
+        Some(Command::Config(command)) => command.run(),
         Some(Command::Produce(command)) => command.run(),
         Some(Command::Consume(command)) => command.run(),
         Some(Command::Verify(command)) => command.run(),
