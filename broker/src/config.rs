@@ -82,8 +82,6 @@ impl BrokerConfig {
 pub struct Settings {
     /// `max.connections`, over the clients' listener.
     pub connections_max: usize,
-    /// `max.connections.per.ip`
-    pub connections_per_ip_max: usize,
     /// `connections.max.idle.ms`; `None` where it is negative: never closed for idleness.
     pub connections_idle_max: Option<Duration>,
     /// `socket.request.max.bytes`
@@ -115,7 +113,6 @@ impl Settings {
         let idle_ms = u64::try_from(properties.long("connections.max.idle.ms"));
         Self {
             connections_max: size("max.connections"),
-            connections_per_ip_max: size("max.connections.per.ip"),
             connections_idle_max: idle_ms.ok().map(Duration::from_millis),
             request_bytes_max: size("socket.request.max.bytes"),
             queued_requests_max: size("queued.max.requests"),

@@ -5,7 +5,9 @@
 
 pub(crate) mod context;
 
+mod alter_configs;
 mod alter_partition_reassignments;
+mod alteration;
 mod api_versions;
 mod auto_creation;
 mod broker_probe;
@@ -24,7 +26,9 @@ mod fetch;
 #[cfg(test)]
 mod fixture;
 mod forward;
+mod incremental_alter_configs;
 mod init_producer_id;
+mod list_config_resources;
 mod list_offsets;
 mod list_partition_reassignments;
 mod locate;
@@ -45,14 +49,33 @@ use crate::{
     metrics::Metrics,
     partitions::Partitions,
 };
+use ::metadata::config::effective::{Layers, broker_long};
 use auto_creation::AutoCreation;
 use context::{Answer, Outcome, RequestContext};
 use producer_ids::ProducerIds;
 use protocol::{
     frame::{FrameError, RequestHead, decode_body},
     internal::BrokerProbeRequest,
-    messages::{AlterPartitionReassignmentsRequest, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeLogDirsRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest, InitProducerIdRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest, Request},
-    messages::{AlterPartitionReassignmentsRequest, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeQuorumRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest, InitProducerIdRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest, Request, UnregisterBrokerRequest, UpdateFeaturesRequest},
+    messages::{
+        AlterConfigsRequest, ApiVersionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest,
+        DescribeConfigsRequest, DescribeTopicPartitionsRequest, FetchRequest, IncrementalAlterConfigsRequest,
+        InitProducerIdRequest, ListConfigResourcesRequest, ListOffsetsRequest, MetadataRequest,
+        OffsetForLeaderEpochRequest, ProduceRequest, Request,
+    },
+    messages::{
+        AlterPartitionReassignmentsRequest, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest,
+        DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
+        DescribeLogDirsRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest,
+        FetchRequest, InitProducerIdRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest,
+        OffsetForLeaderEpochRequest, ProduceRequest, Request,
+    },
+    messages::{
+        AlterPartitionReassignmentsRequest, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest,
+        DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeQuorumRequest,
+        DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest, InitProducerIdRequest, ListOffsetsRequest,
+        ListPartitionReassignmentsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest, Request,
+        UnregisterBrokerRequest, UpdateFeaturesRequest,
+    },
 };
 use std::{sync::Arc, time::Duration};
 use topic_configs::TopicConfigs;
@@ -100,6 +123,13 @@ impl Services {
             config,
         }
     }
+
+    /// `max.connections.per.ip`, as it is now: it may change while the broker runs.
+    pub(crate) fn connections_per_ip_max(&self) -> usize {
+        let (image, config) = (self.metadata.image(), &self.config);
+        let layers = Layers::of_broker(&image, &config.properties, Some(config.node_id));
+        usize::try_from(broker_long(&layers, "max.connections.per.ip")).unwrap_or(usize::MAX)
+    }
 }
 
 type Handler = fn(&Arc<Services>, &RequestContext, RequestHead) -> Result<Outcome, FrameError>;
@@ -143,6 +173,10 @@ table! {
     DescribeLogDirsRequest => describe_log_dirs,
     DescribeClusterRequest => describe_cluster,
     DescribeProducersRequest => describe_producers,
+    AlterConfigsRequest => alter_configs,
+    IncrementalAlterConfigsRequest => incremental_alter_configs,
+    DescribeClusterRequest => describe_cluster,
+    ListConfigResourcesRequest => list_config_resources,
     DescribeTopicPartitionsRequest => describe_topic_partitions,
     BrokerProbeRequest => broker_probe,
 }

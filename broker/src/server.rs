@@ -55,7 +55,6 @@ pub(crate) struct Server {
 struct Shared {
     services: Arc<Services>,
     limits: Limits,
-    per_ip_max: usize,
     /// One permit for each connection that clients may have.
     slots: Arc<Semaphore>,
     open: Lock<Open>,
@@ -122,7 +121,6 @@ impl Server {
                 idle_max: settings.connections_idle_max,
                 budget: RequestBudget::new(settings.queued_bytes_max),
             },
-            per_ip_max: settings.connections_per_ip_max,
             slots: Arc::new(Semaphore::new(settings.connections_max.min(Semaphore::MAX_PERMITS))),
             open: Lock::new(RANK, Open::default()),
             ended: Notify::new(),
@@ -213,8 +211,9 @@ async fn serve(place: Place, stream: Stream, info: ConnectionInfo) {
 impl Place {
     /// A place for a connection from this address, unless it has as many as it may.
     fn take(shared: &Arc<Shared>, ip: IpAddr, slot: Option<OwnedSemaphorePermit>) -> Option<Self> {
+        let per_ip_max = shared.services.connections_per_ip_max();
         let mut open = shared.open.lock();
-        if open.by_ip.get(&ip).is_some_and(|from_ip| *from_ip >= shared.per_ip_max) {
+        if open.by_ip.get(&ip).is_some_and(|from_ip| *from_ip >= per_ip_max) {
             return None;
         }
         *open.by_ip.entry(ip).or_default() += 1;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 mod cluster;
 mod completion;
+mod config;
 mod consume;
 mod dev;
 mod log;
@@ -36,6 +37,7 @@ enum Command {
     Storage(storage::Storage),
     Cluster(cluster::LocalNodes),
     Topic(topic::Topic),
+    Config(config::Config),
     Produce(produce::Produce),
     Consume(consume::Consume),
     Verify(verify::Verify),
@@ -72,6 +74,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Some(Command::Storage(command)) => command.run(),
         Some(Command::Cluster(command)) => command.run(),
         Some(Command::Topic(command)) => command.run(),
+        Some(Command::Config(command)) => command.run(),
         Some(Command::Produce(command)) => command.run(),
         Some(Command::Consume(command)) => command.run(),
         Some(Command::Verify(command)) => command.run(),

@@ -1,6 +1,7 @@
 //! The `gregor` command: a door, and nothing but a door. Every command is one file in `commands/`.
 
 mod commands;
+mod environment;
 mod http;
 mod local_cluster;
 mod node;

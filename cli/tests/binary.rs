@@ -19,9 +19,20 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn every_command_explains_itself_with_examples() {
-    for command in
-        ["server", "storage", "cluster", "topic", "produce", "consume", "verify", "log", "sim", "completion", "man"]
-    {
+    for command in [
+        "server",
+        "storage",
+        "cluster",
+        "topic",
+        "config",
+        "produce",
+        "consume",
+        "verify",
+        "log",
+        "sim",
+        "completion",
+        "man",
+    ] {
         let help = gregor(&[command, "--help"]);
         assert!(help.status.success(), "{command}");
         assert!(text(&help.stdout).contains("Examples:"), "{command} has no examples");
@@ -83,6 +94,73 @@ fn a_segment_is_dumped_as_kafka_dumps_it() {
     let _ = std::fs::remove_dir_all(&folder);
     let expected = DUMPED.replace("FILE", &place).replace("SIZE", &parsed.size().to_string());
     assert_eq!(text(&out.stdout), expected.replace("CRC", &parsed.crc.to_string()));
+}
+
+/// A file of a node's settings, for one test.
+fn properties_file(name: &str, more: &str) -> String {
+    let path = std::env::temp_dir().join(format!("gregor-{}-{name}.properties", std::process::id()));
+    let text = format!("node.id=1\nprocess.roles=broker,controller\nlog.retention.hours=2\n{more}");
+    std::fs::write(&path, text).expect("a writable folder");
+    path.to_string_lossy().into_owned()
+}
+
+fn shown(file: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gregor"));
+    command.args(["config", "show", "--config", file]).args(arguments).env_clear();
+    command.envs(environment.iter().copied()).output().expect("the binary runs")
+}
+
+#[test]
+fn every_setting_is_shown_with_where_it_comes_from() {
+    let file = properties_file("shown", "num.partitions=3\nssl.key.password=secret\n");
+    let environment = [("KAFKA_NUM_PARTITIONS", "4"), ("KAFKA_MESSAGE_MAX_BYTES", "5000"), ("KAFKA_OPTS", "-Xmx1g")];
+    let answer = shown(&file, &["--effective", "-o", "json", "--override", "message.max.bytes=6000"], &environment);
+    assert!(answer.status.success(), "{}", text(&answer.stderr));
+    let rows: serde_json::Value = serde_json::from_slice(&answer.stdout).expect("one JSON document");
+    let rows = rows.as_array().expect("a list");
+    let origin_of = |key: &str| {
+        let row = rows.iter().find(|row| row["key"] == key).unwrap_or_else(|| panic!("{key} is not shown"));
+        format!("{} {}", row["value"].as_str().expect("text"), row["origin"].as_str().expect("text"))
+    };
+    assert_eq!(origin_of("message.max.bytes"), "6000 flag");
+    assert_eq!(origin_of("num.partitions"), "4 environment");
+    assert_eq!(origin_of("log.retention.hours"), "2 file");
+    assert_eq!(origin_of("broker.session.timeout.ms"), "3000 gregor's default (Kafka's: 9000)");
+    assert_eq!(origin_of("num.io.threads"), "8 Kafka's default");
+    assert_eq!(origin_of("ssl.key.password"), "[hidden] file");
+    let only_given = text(&shown(&file, &[], &[]).stdout);
+    assert!(only_given.contains("num.partitions") && !only_given.contains("num.io.threads"), "{only_given}");
+}
+
+#[test]
+fn a_typo_brings_the_right_key_to_mind_and_a_bad_value_names_its_key() {
+    let typo = shown(&properties_file("typo", "log.retenton.ms=1\n"), &[], &[]);
+    assert!(typo.status.success(), "{}", text(&typo.stderr));
+    assert!(text(&typo.stderr).contains("log.retenton.ms: did you mean log.retention.ms?"), "{}", text(&typo.stderr));
+    for (more, environment, word) in [
+        ("num.partitions=many\n", &[][..], "num.partitions"),
+        ("zookeeper.connect=host:2181\n", &[][..], "zookeeper.connect"),
+        ("", &[("KAFKA_LOG_SEGMENT_BYTES", "few")][..], "log.segment.bytes"),
+    ] {
+        let refused = shown(&properties_file("refused", more), &[], environment);
+        let said = text(&refused.stderr);
+        assert!(!refused.status.success() && said.contains(word), "{said}");
+        assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+    }
+}
+
+#[test]
+fn a_setting_that_does_nothing_here_is_told_once() {
+    let directory = std::env::temp_dir().join(format!("gregor-{}-told", std::process::id()));
+    let more = format!("log.dirs={}\nnum.io.threads=16\nbackground.threads=4\nmy.plugin=on\n", directory.display());
+    let listeners = "listeners=PLAINTEXT://:0,CONTROLLER://:0\ncontroller.listener.names=CONTROLLER\n";
+    let file = properties_file("told", &format!("{more}{listeners}"));
+    let said = text(&gregor(&["server", "--log", "info", "--config", &file]).stderr);
+    for (level, key) in [("INFO", "num.io.threads"), ("WARN", "background.threads"), ("WARN", "my.plugin")] {
+        let lines: Vec<&str> = said.lines().filter(|line| line.contains(key)).collect();
+        assert!(matches!(lines[..], [line] if line.contains(level)), "{key}: {said}");
+    }
+    assert!(said.contains("is not formatted"), "{said}");
 }
 
 #[cfg(madsim)]

@@ -7,8 +7,8 @@ mod deletion;
 mod description;
 
 pub use description::{
-    BrokerDescription, ClusterDescription, ConfigDescription, ConfigEntry, ConfigResource, ConfigSynonym, CreatedTopic,
-    NewTopic, PartitionDescription, TopicDescription, TopicListing,
+    BrokerDescription, ClusterDescription, ConfigChange, ConfigChanges, ConfigDescription, ConfigEntry, ConfigResource,
+    ConfigSynonym, CreatedTopic, NewTopic, PartitionDescription, TopicDescription, TopicListing,
 };
 
 use crate::cluster::{Cluster, Lane};
@@ -23,7 +23,7 @@ use protocol::messages::describe_topic_partitions_request::{Cursor, TopicRequest
 use protocol::messages::metadata_request::MetadataRequestTopic;
 use protocol::messages::{
     CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
-    DescribeTopicPartitionsRequest, MetadataRequest, Request, topic_name,
+    DescribeTopicPartitionsRequest, IncrementalAlterConfigsRequest, MetadataRequest, Request, topic_name,
 };
 use runtime::{rand, time};
 use std::collections::{BTreeMap, BTreeSet};
@@ -259,6 +259,43 @@ impl Admin {
             described.extend(response.results.iter().filter_map(ConfigDescription::from_wire));
         }
         Ok(described)
+    }
+
+    /// Changes single keys of the configuration of topics and brokers (IncrementalAlterConfigs, KIP-339); a resource changes
+    /// as a whole or not at all. A broker's is changed through itself. With `validate_only` nothing changes, but the answer
+    /// is the same.
+    ///
+    /// An answer that is lost leaves the change made; the repeated question makes it again, which changes nothing more.
+    ///
+    /// # Errors
+    /// When nobody answers. What is said against one resource is that resource's outcome.
+    pub async fn alter_configs(
+        &self,
+        changes: &BTreeMap<ConfigResource, ConfigChanges>,
+        validate_only: bool,
+    ) -> Result<BTreeMap<ConfigResource, Result<(), ClientError>>, ClientError> {
+        let deadline = time::now() + self.timeout;
+        let mut by_broker: BTreeMap<Option<BrokerId>, Vec<_>> = BTreeMap::new();
+        for (resource, changes) in changes {
+            by_broker.entry(resource.broker()).or_default().push(resource.to_alter(changes));
+        }
+        let mut outcomes = BTreeMap::new();
+        for (broker, resources) in by_broker {
+            let request =
+                IncrementalAlterConfigsRequest::default().with_resources(resources).with_validate_only(validate_only);
+            let response = match broker {
+                Some(broker) => self.call_broker(broker, &request, deadline).await?,
+                None => self.call(&request, deadline).await?,
+            };
+            for altered in &response.responses {
+                let message = altered.error_message.as_ref().map(ToString::to_string);
+                let outcome = ClientError::from_code(altered.error_code, message).map_or(Ok(()), Err);
+                if let Some(resource) = ConfigResource::from_wire(altered.resource_type, &altered.resource_name) {
+                    outcomes.insert(resource, outcome);
+                }
+            }
+        }
+        Ok(outcomes)
     }
 
     /// One call to any broker, repeated elsewhere until the deadline while nobody can answer.

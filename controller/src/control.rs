@@ -14,6 +14,7 @@
 //!   a timer          control.sessions_mut().tick(now)        -> effects: probe, fence
 //! ```
 
+mod alteration;
 mod brokers;
 mod configs;
 mod directories;
@@ -35,12 +36,13 @@ use metadata::record::Record;
 use protocol::error_code::ErrorCode;
 use protocol::ids::{BrokerEpoch, BrokerId, MonotonicMillis, TopicId};
 use protocol::messages::{
-    AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterPartitionReassignmentsRequest,
-    AlterPartitionReassignmentsResponse, AlterPartitionRequest, AlterPartitionResponse, BrokerHeartbeatRequest,
-    BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse, CreatePartitionsRequest,
-    CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
-    ElectLeadersRequest, ElectLeadersResponse, ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
-    UpdateFeaturesRequest, UpdateFeaturesResponse,
+    AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterConfigsRequest, AlterConfigsResponse,
+    AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, AlterPartitionRequest,
+    AlterPartitionResponse, BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest,
+    BrokerRegistrationResponse, CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest,
+    CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, ElectLeadersRequest, ElectLeadersResponse,
+    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, ListPartitionReassignmentsRequest,
+    ListPartitionReassignmentsResponse, UpdateFeaturesRequest, UpdateFeaturesResponse,
 };
 use std::sync::Arc;
 
@@ -110,6 +112,10 @@ pub enum ControlRequest {
         /// The request's version: an older client is told of each feature.
         version: i16,
     },
+    /// A client replaces the settings of topics and brokers (33).
+    AlterConfigs(AlterConfigsRequest),
+    /// A client changes single settings of topics and brokers (44).
+    IncrementalAlterConfigs(IncrementalAlterConfigsRequest),
     /// A broker's session ended ([`SessionEffect::Fence`]).
     FenceBroker {
         /// Whose.
@@ -153,6 +159,10 @@ pub enum ControlResponse {
     ListPartitionReassignments(ListPartitionReassignmentsResponse),
     /// To [`ControlRequest::UpdateFeatures`].
     UpdateFeatures(UpdateFeaturesResponse),
+    /// To [`ControlRequest::AlterConfigs`].
+    AlterConfigs(AlterConfigsResponse),
+    /// To [`ControlRequest::IncrementalAlterConfigs`].
+    IncrementalAlterConfigs(IncrementalAlterConfigsResponse),
     /// To [`ControlRequest::UnregisterBroker`].
     UnregisterBroker(ErrorCode),
 }
@@ -263,6 +273,20 @@ impl Control {
             }
             ControlRequest::UpdateFeatures { request, version } => {
                 ControlResponse::UpdateFeatures(features::update(&mut draft, &request, version))
+            }
+            ControlRequest::AlterConfigs(request) => {
+                let response = alteration::replace(&mut draft, &request);
+                if request.validate_only {
+                    draft.discard();
+                }
+                ControlResponse::AlterConfigs(response)
+            }
+            ControlRequest::IncrementalAlterConfigs(request) => {
+                let response = alteration::change(&mut draft, &request);
+                if request.validate_only {
+                    draft.discard();
+                }
+                ControlResponse::IncrementalAlterConfigs(response)
             }
             ControlRequest::FenceBroker { broker_id, broker_epoch } => {
                 let held = draft.image().broker(broker_id).is_some_and(|broker| broker.epoch == broker_epoch);

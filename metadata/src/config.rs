@@ -5,6 +5,7 @@
 //! the static one, the default ([`effective`]).
 
 pub mod describe;
+pub mod dynamic;
 pub mod effective;
 pub mod keys;
 mod properties;

@@ -5,12 +5,95 @@
 
 use crate::ids;
 
-pub use kafka_protocol::messages::{AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, AlterPartitionRequest, AlterPartitionResponse, ApiVersionsRequest, ApiVersionsResponse, BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse, CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteRecordsRequest, DeleteRecordsResponse, DeleteTopicsRequest, DeleteTopicsResponse, DescribeClusterRequest, DescribeClusterResponse, DescribeConfigsRequest, DescribeConfigsResponse, DescribeLogDirsRequest, DescribeLogDirsResponse, DescribeProducersRequest, DescribeProducersResponse, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, ElectLeadersRequest, ElectLeadersResponse, EnvelopeRequest, EnvelopeResponse, FetchRequest, FetchResponse, InitProducerIdRequest, InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse, ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse, MetadataRequest, MetadataResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader};
-pub use kafka_protocol::messages::{BrokerId as WireBrokerId, GroupId, ProducerId as WireProducerId, TopicName, TransactionalId};
-pub use kafka_protocol::messages::{allocate_producer_ids_request, allocate_producer_ids_response, alter_partition_reassignments_request, alter_partition_reassignments_response, alter_partition_request, alter_partition_response, api_versions_request, api_versions_response, broker_heartbeat_request, broker_heartbeat_response, broker_registration_request, broker_registration_response, create_partitions_request, create_partitions_response, create_topics_request, create_topics_response, delete_records_request, delete_records_response, delete_topics_request, delete_topics_response, describe_cluster_request, describe_cluster_response, describe_configs_request, describe_configs_response, describe_log_dirs_request, describe_log_dirs_response, describe_producers_request, describe_producers_response, describe_topic_partitions_request, describe_topic_partitions_response, elect_leaders_request, elect_leaders_response, envelope_request, envelope_response, fetch_request, fetch_response, init_producer_id_request, init_producer_id_response, list_offsets_request, list_offsets_response, list_partition_reassignments_request, list_partition_reassignments_response, metadata_request, metadata_response, offset_for_leader_epoch_request, offset_for_leader_epoch_response, produce_request, produce_response};
-pub use kafka_protocol::messages::{AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, AlterPartitionRequest, AlterPartitionResponse, ApiVersionsRequest, ApiVersionsResponse, BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse, CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, DescribeClusterRequest, DescribeClusterResponse, DescribeConfigsRequest, DescribeConfigsResponse, DescribeQuorumRequest, DescribeQuorumResponse, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, ElectLeadersRequest, ElectLeadersResponse, EnvelopeRequest, EnvelopeResponse, FetchRequest, FetchResponse, InitProducerIdRequest, InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse, ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse, MetadataRequest, MetadataResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader, UnregisterBrokerRequest, UnregisterBrokerResponse, UpdateFeaturesRequest, UpdateFeaturesResponse};
-pub use kafka_protocol::messages::{BrokerId as WireBrokerId, GroupId, ProducerId as WireProducerId, TopicName, TransactionalId};
-pub use kafka_protocol::messages::{allocate_producer_ids_request, allocate_producer_ids_response, alter_partition_reassignments_request, alter_partition_reassignments_response, alter_partition_request, alter_partition_response, api_versions_request, api_versions_response, broker_heartbeat_request, broker_heartbeat_response, broker_registration_request, broker_registration_response, create_partitions_request, create_partitions_response, create_topics_request, create_topics_response, delete_topics_request, delete_topics_response, describe_cluster_request, describe_cluster_response, describe_configs_request, describe_configs_response, describe_quorum_request, describe_quorum_response, describe_topic_partitions_request, describe_topic_partitions_response, elect_leaders_request, elect_leaders_response, envelope_request, envelope_response, fetch_request, fetch_response, init_producer_id_request, init_producer_id_response, list_offsets_request, list_offsets_response, list_partition_reassignments_request, list_partition_reassignments_response, metadata_request, metadata_response, offset_for_leader_epoch_request, offset_for_leader_epoch_response, produce_request, produce_response, unregister_broker_request, unregister_broker_response, update_features_request, update_features_response};
+pub use kafka_protocol::messages::{
+    AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterConfigsRequest, AlterConfigsResponse,
+    AlterPartitionRequest, AlterPartitionResponse, ApiVersionsRequest, ApiVersionsResponse, BrokerHeartbeatRequest,
+    BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse, CreateTopicsRequest,
+    CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, DescribeClusterRequest, DescribeClusterResponse,
+    DescribeConfigsRequest, DescribeConfigsResponse, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
+    EnvelopeRequest, EnvelopeResponse, FetchRequest, FetchResponse, IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse, InitProducerIdRequest, InitProducerIdResponse, ListConfigResourcesRequest,
+    ListConfigResourcesResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse,
+    OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, ProduceRequest, ProduceResponse, RequestHeader,
+    ResponseHeader,
+};
+pub use kafka_protocol::messages::{
+    AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterPartitionReassignmentsRequest,
+    AlterPartitionReassignmentsResponse, AlterPartitionRequest, AlterPartitionResponse, ApiVersionsRequest,
+    ApiVersionsResponse, BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest,
+    BrokerRegistrationResponse, CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest,
+    CreateTopicsResponse, DeleteRecordsRequest, DeleteRecordsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
+    DescribeClusterRequest, DescribeClusterResponse, DescribeConfigsRequest, DescribeConfigsResponse,
+    DescribeLogDirsRequest, DescribeLogDirsResponse, DescribeProducersRequest, DescribeProducersResponse,
+    DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, ElectLeadersRequest, ElectLeadersResponse,
+    EnvelopeRequest, EnvelopeResponse, FetchRequest, FetchResponse, InitProducerIdRequest, InitProducerIdResponse,
+    ListOffsetsRequest, ListOffsetsResponse, ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
+    MetadataRequest, MetadataResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, ProduceRequest,
+    ProduceResponse, RequestHeader, ResponseHeader,
+};
+pub use kafka_protocol::messages::{
+    AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterPartitionReassignmentsRequest,
+    AlterPartitionReassignmentsResponse, AlterPartitionRequest, AlterPartitionResponse, ApiVersionsRequest,
+    ApiVersionsResponse, BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest,
+    BrokerRegistrationResponse, CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest,
+    CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, DescribeClusterRequest, DescribeClusterResponse,
+    DescribeConfigsRequest, DescribeConfigsResponse, DescribeQuorumRequest, DescribeQuorumResponse,
+    DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, ElectLeadersRequest, ElectLeadersResponse,
+    EnvelopeRequest, EnvelopeResponse, FetchRequest, FetchResponse, InitProducerIdRequest, InitProducerIdResponse,
+    ListOffsetsRequest, ListOffsetsResponse, ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
+    MetadataRequest, MetadataResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, ProduceRequest,
+    ProduceResponse, RequestHeader, ResponseHeader, UnregisterBrokerRequest, UnregisterBrokerResponse,
+    UpdateFeaturesRequest, UpdateFeaturesResponse,
+};
+pub use kafka_protocol::messages::{
+    BrokerId as WireBrokerId, GroupId, ProducerId as WireProducerId, TopicName, TransactionalId,
+};
+pub use kafka_protocol::messages::{
+    BrokerId as WireBrokerId, GroupId, ProducerId as WireProducerId, TopicName, TransactionalId,
+};
+pub use kafka_protocol::messages::{
+    BrokerId as WireBrokerId, GroupId, ProducerId as WireProducerId, TopicName, TransactionalId,
+};
+pub use kafka_protocol::messages::{
+    allocate_producer_ids_request, allocate_producer_ids_response, alter_configs_request, alter_configs_response,
+    alter_partition_request, alter_partition_response, api_versions_request, api_versions_response,
+    broker_heartbeat_request, broker_heartbeat_response, broker_registration_request, broker_registration_response,
+    create_topics_request, create_topics_response, delete_topics_request, delete_topics_response,
+    describe_cluster_request, describe_cluster_response, describe_configs_request, describe_configs_response,
+    describe_topic_partitions_request, describe_topic_partitions_response, envelope_request, envelope_response,
+    fetch_request, fetch_response, incremental_alter_configs_request, incremental_alter_configs_response,
+    init_producer_id_request, init_producer_id_response, list_config_resources_request, list_config_resources_response,
+    list_offsets_request, list_offsets_response, metadata_request, metadata_response, offset_for_leader_epoch_request,
+    offset_for_leader_epoch_response, produce_request, produce_response,
+};
+pub use kafka_protocol::messages::{
+    allocate_producer_ids_request, allocate_producer_ids_response, alter_partition_reassignments_request,
+    alter_partition_reassignments_response, alter_partition_request, alter_partition_response, api_versions_request,
+    api_versions_response, broker_heartbeat_request, broker_heartbeat_response, broker_registration_request,
+    broker_registration_response, create_partitions_request, create_partitions_response, create_topics_request,
+    create_topics_response, delete_records_request, delete_records_response, delete_topics_request,
+    delete_topics_response, describe_cluster_request, describe_cluster_response, describe_configs_request,
+    describe_configs_response, describe_log_dirs_request, describe_log_dirs_response, describe_producers_request,
+    describe_producers_response, describe_topic_partitions_request, describe_topic_partitions_response,
+    elect_leaders_request, elect_leaders_response, envelope_request, envelope_response, fetch_request, fetch_response,
+    init_producer_id_request, init_producer_id_response, list_offsets_request, list_offsets_response,
+    list_partition_reassignments_request, list_partition_reassignments_response, metadata_request, metadata_response,
+    offset_for_leader_epoch_request, offset_for_leader_epoch_response, produce_request, produce_response,
+};
+pub use kafka_protocol::messages::{
+    allocate_producer_ids_request, allocate_producer_ids_response, alter_partition_reassignments_request,
+    alter_partition_reassignments_response, alter_partition_request, alter_partition_response, api_versions_request,
+    api_versions_response, broker_heartbeat_request, broker_heartbeat_response, broker_registration_request,
+    broker_registration_response, create_partitions_request, create_partitions_response, create_topics_request,
+    create_topics_response, delete_topics_request, delete_topics_response, describe_cluster_request,
+    describe_cluster_response, describe_configs_request, describe_configs_response, describe_quorum_request,
+    describe_quorum_response, describe_topic_partitions_request, describe_topic_partitions_response,
+    elect_leaders_request, elect_leaders_response, envelope_request, envelope_response, fetch_request, fetch_response,
+    init_producer_id_request, init_producer_id_response, list_offsets_request, list_offsets_response,
+    list_partition_reassignments_request, list_partition_reassignments_response, metadata_request, metadata_response,
+    offset_for_leader_epoch_request, offset_for_leader_epoch_response, produce_request, produce_response,
+    unregister_broker_request, unregister_broker_response, update_features_request, update_features_response,
+};
 pub use kafka_protocol::protocol::buf::{ByteBuf, ByteBufMut};
 pub use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Message, Request, StrBytes, VersionRange};
 

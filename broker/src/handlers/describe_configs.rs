@@ -24,6 +24,7 @@ use std::sync::Arc;
 /// `ConfigResource.Type`
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+const BROKER_LOGGER: i8 = 8;
 
 /// Answers at once (`ConfigHelper.handleDescribeConfigsRequest`). A broker is described by itself only: asked for another
 /// one, or for a kind of resource that has no settings here, it answers `INVALID_REQUEST`.
@@ -66,17 +67,23 @@ fn settings(
         BROKER if name.is_empty() => Ok(describe::broker(image, properties, None)),
         BROKER => {
             let node_id = services.config.node_id;
-            match name.parse::<i32>() {
-                Ok(id) if BrokerId(id) == node_id => Ok(describe::broker(image, properties, Some(node_id))),
-                Ok(_) => Err((
-                    ErrorCode::InvalidRequest,
-                    format!("Unexpected broker id, expected {node_id} or empty string, but received {name}"),
-                )),
-                Err(_) => Err((ErrorCode::InvalidRequest, format!("Broker id must be an integer, but it is: {name}"))),
-            }
+            is_this_broker(node_id, name, " or empty string,")?;
+            Ok(describe::broker(image, properties, Some(node_id)))
         }
+        BROKER_LOGGER if name.is_empty() => Err((ErrorCode::InvalidRequest, "Broker id must not be empty".to_owned())),
+        // What is logged is set at the start: no logger can be altered, so none is told.
+        BROKER_LOGGER => is_this_broker(services.config.node_id, name, "").map(|()| Vec::new()),
         other => Err((ErrorCode::InvalidRequest, format!("Unsupported resource type: {other}"))),
     }
+}
+
+fn is_this_broker(node_id: BrokerId, name: &str, or: &str) -> Result<(), (ErrorCode, String)> {
+    let why = match name.parse::<i32>() {
+        Ok(id) if BrokerId(id) == node_id => return Ok(()),
+        Ok(_) => format!("Unexpected broker id, expected {node_id}{or} but received {name}"),
+        Err(_) => format!("Broker id must be an integer, but it is: {name}"),
+    };
+    Err((ErrorCode::InvalidRequest, why))
 }
 
 /// The settings that were asked for, each with as much about it as was asked.

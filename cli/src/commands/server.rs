@@ -1,7 +1,7 @@
 //! `gregor server`: one node, as its properties say.
 
-use crate::{node::Node, output::Failure, properties};
-use metadata::config::{Origin, Properties};
+use crate::{environment, node::Node, output::Failure, properties};
+use metadata::config::{Origin, Properties, keys::Treatment};
 use runtime::{disk::Disk, task::block_on_real};
 use std::{
     path::{Path, PathBuf},
@@ -26,11 +26,8 @@ impl Server {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode, Failure> {
         let mut properties = load(&self.config)?;
-        for pair in &self.overrides {
-            let (key, value) =
-                pair.split_once('=').ok_or_else(|| Failure::usage(format!("'{pair}' is not KEY=VALUE")))?;
-            properties.set(key.trim(), value, Origin::CommandLine)?;
-        }
+        override_by(&mut properties, &self.overrides)?;
+        announce(&properties);
         let node = Node::new(properties)?;
         block_on_real(node.serve(|node| {
             let place = node.client_address().map_or(String::new(), |address| format!(", clients at {address}"));
@@ -40,7 +37,39 @@ impl Server {
     }
 }
 
-/// Reads a properties file.
+/// Sets what stands on the command line, as KEY=VALUE.
+///
+/// # Errors
+/// A text that is not KEY=VALUE, or a value that its key does not take.
+pub fn override_by(properties: &mut Properties, pairs: &[String]) -> Result<(), Failure> {
+    for pair in pairs {
+        let (key, value) = pair.split_once('=').ok_or_else(|| Failure::usage(format!("'{pair}' is not KEY=VALUE")))?;
+        properties.set(key.trim(), value, Origin::CommandLine)?;
+    }
+    Ok(())
+}
+
+/// Says once of each setting that was given and does nothing, or something else than in Kafka, that it is so.
+fn announce(properties: &Properties) {
+    for key in properties.without_effect() {
+        match key.treatment {
+            Treatment::Honoured => {}
+            Treatment::Mapped => tracing::info!(key = key.name, "{}", key.documentation),
+            Treatment::Ignored => tracing::warn!(key = key.name, "a setting of Kafka's that has no effect here"),
+        }
+    }
+    for key in properties.unknown() {
+        match key.suggestion {
+            Some(suggestion) => tracing::warn!(key = key.name, suggestion, "nobody knows this setting; a typo?"),
+            None => tracing::warn!(key = key.name, "nobody knows this setting"),
+        }
+    }
+}
+
+/// Reads a properties file, and above it what `KAFKA_*` variables say.
+///
+/// # Errors
+/// A file that is not there or cannot be read; a setting with a value that its key does not take, named.
 pub fn load(path: &Path) -> Result<Properties, Failure> {
     let place = path.display().to_string();
     let unreadable = |error: std::io::Error| Failure::new(format!("{place}: {error}"));
@@ -53,7 +82,14 @@ pub fn load(path: &Path) -> Result<Properties, Failure> {
     let text = String::from_utf8_lossy(&bytes);
     let mut properties = Properties::new();
     for (key, value) in properties::parse(&text).map_err(|what| Failure::new(format!("{place}: {what}")))? {
-        properties.set(&key, &value, Origin::File)?;
+        properties.set(&key, &value, Origin::File).map_err(|error| Failure::new(format!("{place}: {error}")))?;
+    }
+    for (variable, value) in std::env::vars_os() {
+        let (Some(variable), Some(value)) = (variable.to_str(), value.to_str()) else { continue };
+        if let Some(key) = environment::property(variable).filter(|key| !key.is_empty()) {
+            let set = properties.set(&key, value, Origin::Environment);
+            set.map_err(|error| Failure::new(format!("{variable} in the environment: {error}")))?;
+        }
     }
     Ok(properties)
 }

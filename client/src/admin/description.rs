@@ -9,6 +9,7 @@ use protocol::messages::create_topics_response::CreatableTopicResult;
 use protocol::messages::describe_configs_request::DescribeConfigsResource;
 use protocol::messages::describe_configs_response::DescribeConfigsResult;
 use protocol::messages::describe_topic_partitions_response::DescribeTopicPartitionsResponseTopic;
+use protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use protocol::messages::metadata_response::MetadataResponseTopic;
 use protocol::messages::{DescribeClusterResponse, StrBytes, WireBrokerId, topic_name};
 use std::collections::BTreeMap;
@@ -259,18 +260,38 @@ impl ConfigResource {
         }
     }
 
-    pub(super) fn to_wire(&self) -> DescribeConfigsResource {
-        let (resource_type, name) = match self {
+    /// Its type and its name on the wire.
+    fn named(&self) -> (i8, String) {
+        match self {
             Self::Topic(name) => (TOPIC, name.clone()),
             Self::Broker(broker) => (BROKER, broker.map(|broker| broker.to_string()).unwrap_or_default()),
+        }
+    }
+
+    pub(super) fn to_alter(&self, changes: &ConfigChanges) -> AlterConfigsResource {
+        let (resource_type, name) = self.named();
+        let change = |(key, change): (&String, &ConfigChange)| {
+            let (operation, value) = change.to_wire();
+            AlterableConfig::default()
+                .with_name(StrBytes::from_string(key.clone()))
+                .with_config_operation(operation)
+                .with_value(value.map(|value| StrBytes::from_string(value.to_owned())))
         };
+        AlterConfigsResource::default()
+            .with_resource_type(resource_type)
+            .with_resource_name(StrBytes::from_string(name))
+            .with_configs(changes.iter().map(change).collect())
+    }
+
+    pub(super) fn to_wire(&self) -> DescribeConfigsResource {
+        let (resource_type, name) = self.named();
         DescribeConfigsResource::default()
             .with_resource_type(resource_type)
             .with_resource_name(StrBytes::from_string(name))
             .with_configuration_keys(None)
     }
 
-    fn from_wire(resource_type: i8, name: &str) -> Option<Self> {
+    pub(super) fn from_wire(resource_type: i8, name: &str) -> Option<Self> {
         match resource_type {
             TOPIC => Some(Self::Topic(name.to_owned())),
             BROKER if name.is_empty() => Some(Self::Broker(None)),
@@ -279,6 +300,34 @@ impl ConfigResource {
         }
     }
 }
+
+/// What to do with one key of a configuration (KIP-339).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigChange {
+    /// Give it this value.
+    Set(String),
+    /// Take its value back, so that the next source holds.
+    Delete,
+    /// Add these to its list, separated by commas.
+    Append(String),
+    /// Take these from its list, separated by commas.
+    Subtract(String),
+}
+
+impl ConfigChange {
+    /// The operation's number on the wire (`AlterConfigOp.OpType`), and the value that goes with it.
+    fn to_wire(&self) -> (i8, Option<&str>) {
+        match self {
+            Self::Set(value) => (0, Some(value)),
+            Self::Delete => (1, None),
+            Self::Append(value) => (2, Some(value)),
+            Self::Subtract(value) => (3, Some(value)),
+        }
+    }
+}
+
+/// What is to change in a resource's configuration, by key.
+pub type ConfigChanges = BTreeMap<String, ConfigChange>;
 
 /// The configuration of a resource, or why it is not told.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -81,6 +81,22 @@ fn a_cluster_is_described() {
 }
 
 #[test]
+fn a_broker_is_altered_through_itself() {
+    in_both_worlds(|| async {
+        let cluster = FakeCluster::start(3, 1).await;
+        let set = || ConfigChanges::from([("x".to_owned(), ConfigChange::Set("1".to_owned()))]);
+        let resources = [
+            ConfigResource::Topic(TOPIC.to_owned()),
+            ConfigResource::Broker(Some(BrokerId(2))),
+            ConfigResource::Broker(Some(BrokerId(3))),
+        ];
+        let changes = resources.iter().map(|resource| (resource.clone(), set())).collect();
+        let outcomes = admin(&cluster).alter_configs(&changes, false).await.expect("answers");
+        assert_eq!(outcomes, resources.map(|resource| (resource, Ok(()))).into());
+    });
+}
+
+#[test]
 fn nobody_there_is_told_in_time() {
     in_both_worlds(|| async {
         let admin = Admin::new(Cluster::new(crate::ClusterOptions::new(["127.0.0.1:1"])), Duration::from_millis(300));

@@ -15,6 +15,8 @@ use protocol::messages::describe_topic_partitions_response::{
     Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
 };
 use protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
+use protocol::messages::incremental_alter_configs_request::AlterConfigsResource;
+use protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use protocol::messages::metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
 use protocol::messages::offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult};
@@ -23,9 +25,10 @@ use protocol::messages::{
     ApiVersionsRequest, ApiVersionsResponse, CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest,
     CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, DescribeClusterRequest, DescribeClusterResponse,
     DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, Encodable, FetchRequest, FetchResponse,
-    HeaderVersion, InitProducerIdRequest, InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse,
-    MetadataRequest, MetadataResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, ProduceRequest,
-    ProduceResponse, Request, StrBytes, WireBrokerId, topic_name,
+    HeaderVersion, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, InitProducerIdRequest,
+    InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse,
+    OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, ProduceRequest, ProduceResponse, Request, StrBytes,
+    WireBrokerId, topic_name,
 };
 use runtime::time;
 use std::pin::pin;
@@ -73,9 +76,23 @@ pub(super) async fn answer(
             let _: DescribeClusterRequest = body(head);
             Some(encode(head, &describe_cluster(cluster)))
         }
+        api::INCREMENTAL_ALTER_CONFIGS => Some(encode(head, &alter_configs(broker, &body(head)))),
         api::DESCRIBE_TOPIC_PARTITIONS => Some(encode(head, &describe_topics(cluster, body(head)))),
         other => panic!("no test asks for {other:?}"),
     }
+}
+
+/// Takes any change of a topic, and of the broker that is asked.
+fn alter_configs(broker: BrokerId, request: &IncrementalAlterConfigsRequest) -> IncrementalAlterConfigsResponse {
+    let outcome = |resource: &AlterConfigsResource| {
+        let own = resource.resource_type != 4 || resource.resource_name.as_str() == broker.to_string();
+        let code = if own { ErrorCode::None } else { ErrorCode::InvalidRequest };
+        AlterConfigsResourceResponse::default()
+            .with_error_code(code.code())
+            .with_resource_type(resource.resource_type)
+            .with_resource_name(resource.resource_name.clone())
+    };
+    IncrementalAlterConfigsResponse::default().with_responses(request.resources.iter().map(outcome).collect())
 }
 
 fn body<T: Request>(head: &RequestHead) -> T {

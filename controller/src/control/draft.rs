@@ -10,6 +10,7 @@ use metadata::record::Record;
 use protocol::ids::MetadataOffset;
 
 /// See the module.
+#[derive(Clone)]
 pub(super) struct Draft<'a> {
     delta: Delta,
     records: Vec<Record>,

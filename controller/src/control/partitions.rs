@@ -344,9 +344,38 @@ pub(super) fn settle_eligible(draft: &mut Draft<'_>) {
     );
 }
 
+/// As [`settle_eligible`], for settings that are about to be recorded: nobody is eligible where enough are in sync, after
+/// each single record.
+pub(super) fn settle_eligible_before(draft: &mut Draft<'_>, settings: &[Record]) {
+    let mut coming = draft.clone();
+    for setting in settings {
+        coming.push(setting.clone());
+    }
+    let config_of = |draft: &Draft<'_>, topic: &str| ElectionConfig {
+        min_insync_replicas: coming.election_config(topic).min_insync_replicas,
+        ..draft.election_config(topic)
+    };
+    change_each_under(
+        draft,
+        config_of,
+        |state| !state.elr.is_empty(),
+        |image, state, config| change_of(config, state, &|replica| image.is_active(replica)).outcome(),
+    );
+}
+
 /// Changes every partition that `concerned` picks to what `outcome` makes of it.
 fn change_each(
     draft: &mut Draft<'_>,
+    concerned: impl Fn(&PartitionImage) -> bool,
+    outcome: impl FnMut(&Image, &PartitionImage, ElectionConfig) -> PartitionImage,
+) {
+    change_each_under(draft, |draft, topic| draft.election_config(topic), concerned, outcome);
+}
+
+/// As [`change_each`], under these settings of each topic.
+fn change_each_under(
+    draft: &mut Draft<'_>,
+    config_of: impl Fn(&Draft<'_>, &str) -> ElectionConfig,
     concerned: impl Fn(&PartitionImage) -> bool,
     mut outcome: impl FnMut(&Image, &PartitionImage, ElectionConfig) -> PartitionImage,
 ) {
@@ -354,7 +383,7 @@ fn change_each(
     for topic in image.topics() {
         let mut config = None;
         for (partition, state) in topic.partitions().filter(|(_, state)| concerned(state)) {
-            let config = *config.get_or_insert_with(|| draft.election_config(&topic.name));
+            let config = *config.get_or_insert_with(|| config_of(draft, &topic.name));
             let of = TopicPartition { topic_id: topic.id, partition };
             if let Some(record) = difference(of, state, &outcome(&image, state, config)) {
                 draft.push(record);

@@ -1,7 +1,8 @@
 //! Pure. Settings as DescribeConfigs tells them: value, source, and what the value would be otherwise.
 
 use super::Properties;
-use super::effective::{Candidate, ConfigSource, Layers, broker_candidates, topic_candidates};
+use super::dynamic::is_dynamic;
+use super::effective::{Candidate, ConfigSource, Layers, broker_candidates, broker_synonyms, topic_candidates};
 use super::keys::{self, Key, Kind, Scope};
 use crate::image::Image;
 use protocol::ids::BrokerId;
@@ -21,7 +22,7 @@ pub struct Described {
     pub sensitive: bool,
     /// The kind of its values.
     pub kind: Kind,
-    /// One sentence about it, if there is one.
+    /// One sentence about it.
     pub documentation: Option<&'static str>,
     /// Every value that was given, the one that holds first.
     pub synonyms: Vec<DescribedSynonym>,
@@ -44,7 +45,7 @@ pub fn topic(image: &Image, properties: &Properties, name: &str) -> Vec<Describe
     let layers = Layers::of_topic(image, properties, name);
     let describe_key = |key| {
         let candidates = topic_candidates(&layers, key);
-        (!key.internal || !candidates.is_empty()).then(|| describe(key, candidates, false))
+        (!key.internal || !candidates.is_empty()).then(|| describe(key, candidates.first().cloned(), candidates, false))
     };
     keys::all(Scope::Topic).filter_map(describe_key).collect()
 }
@@ -55,26 +56,26 @@ pub fn broker(image: &Image, properties: &Properties, broker: Option<BrokerId>) 
     let layers = Layers::of_broker(image, properties, broker);
     let mut described: Vec<Described> = Vec::new();
     for key in keys::all(Scope::Broker) {
-        let mut candidates = broker_candidates(&layers, key);
+        let (mut candidates, mut synonyms) = (broker_candidates(&layers, key), broker_synonyms(&layers, key));
         if broker.is_none() {
-            candidates.retain(|candidate| candidate.source == ConfigSource::DynamicDefaultBroker);
+            let of_all = |candidate: &Candidate| candidate.source == ConfigSource::DynamicDefaultBroker;
+            candidates.retain(of_all);
+            synonyms.retain(of_all);
         }
-        if !candidates.is_empty() || (broker.is_some() && !key.internal) {
-            described.push(describe(key, candidates, !is_dynamic(key)));
+        let given = candidates.iter().any(|candidate| candidate.source != ConfigSource::Default);
+        if given || (broker.is_some() && !key.internal) {
+            described.push(describe(key, candidates.into_iter().next(), synonyms, !is_dynamic(key)));
         }
     }
     described.sort_by_key(|described| described.name);
     described
 }
 
-/// Whether a change of this broker key takes effect without a restart: those that topics fall back on.
-pub fn is_dynamic(key: &Key) -> bool {
-    keys::stands_in_for(key.name).next().is_some() || key.name == "producer.id.expiration.ms"
-}
+/// What is said of a key that Kafka knows and that has no sentence of its own.
+const WITHOUT_EFFECT: &str = "Known to Kafka; has no effect here.";
 
-fn describe(key: &'static Key, candidates: Vec<Candidate>, read_only: bool) -> Described {
+fn describe(key: &'static Key, holds: Option<Candidate>, synonyms: Vec<Candidate>, read_only: bool) -> Described {
     let show = |value: String| (!key.is_sensitive()).then_some(value);
-    let holds = candidates.first().cloned();
     let synonym = |candidate: Candidate| DescribedSynonym {
         name: candidate.name,
         value: show(candidate.given),
@@ -87,8 +88,8 @@ fn describe(key: &'static Key, candidates: Vec<Candidate>, read_only: bool) -> D
         read_only,
         sensitive: key.is_sensitive(),
         kind: key.kind,
-        documentation: (!key.documentation.is_empty()).then_some(key.documentation),
-        synonyms: candidates.into_iter().map(synonym).collect(),
+        documentation: Some(if key.documentation.is_empty() { WITHOUT_EFFECT } else { key.documentation }),
+        synonyms: synonyms.into_iter().map(synonym).collect(),
     }
 }
 

@@ -94,16 +94,31 @@ const BROKER_SOURCES: [ConfigSource; 4] = [
 
 /// Every value that a broker key has, the strongest first.
 pub fn broker_candidates(layers: &Layers<'_>, key: &'static Key) -> Vec<Candidate> {
-    let candidate = |source| {
-        let given = layers.broker_setting(source, key)?;
-        key.check(given).is_ok().then(|| Candidate {
-            name: key.name,
-            value: given.to_owned(),
-            given: given.to_owned(),
-            source,
-        })
-    };
-    BROKER_SOURCES.into_iter().filter_map(candidate).collect()
+    BROKER_SOURCES.into_iter().filter_map(|source| broker_candidate(layers, key, source)).collect()
+}
+
+/// What a broker key and those that give the same in other units have, source by source, from the key's own strongest
+/// value on (`ConfigHelper.configSynonyms`).
+pub fn broker_synonyms(layers: &Layers<'_>, key: &'static Key) -> Vec<Candidate> {
+    let names = keys::alternatives(key.name);
+    let mut found = Vec::new();
+    for source in BROKER_SOURCES {
+        for name in &names {
+            let key = keys::find(Scope::Broker, name).expect("an alternative is a broker key");
+            found.extend(broker_candidate(layers, key, source));
+        }
+    }
+    found.into_iter().skip_while(|candidate| candidate.name != key.name).collect()
+}
+
+fn broker_candidate(layers: &Layers<'_>, key: &'static Key, source: ConfigSource) -> Option<Candidate> {
+    let given = layers.broker_setting(source, key)?;
+    key.check(given).is_ok().then(|| Candidate {
+        name: key.name,
+        value: given.to_owned(),
+        given: given.to_owned(),
+        source,
+    })
 }
 
 /// Every value that a topic key has, the strongest first: its own, then what the keys that stand in for it have, source

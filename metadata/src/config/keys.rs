@@ -5,9 +5,10 @@
 mod broker;
 mod group;
 mod ignored;
+mod quota;
 mod topic;
 
-pub use topic::{Conversion, Synonym, stands_in_for, synonyms};
+pub use topic::{Conversion, Synonym, alternatives, stands_in_for, synonyms};
 
 use std::fmt;
 
@@ -143,7 +144,19 @@ impl Key {
     pub fn is_sensitive(&self) -> bool {
         self.kind == Kind::Password
     }
+
+    /// Its default in Kafka, where gregor's differs: `None` where it is the same.
+    pub fn kafka_default(&self) -> Option<&'static str> {
+        OWN_DEFAULTS.iter().find(|(name, _)| *name == self.name).map(|(_, default)| *default)
+    }
 }
+
+/// Broker keys whose default is gregor's own, with Kafka's: a node that died is to be found sooner.
+const OWN_DEFAULTS: &[(&str, &str)] = &[
+    ("broker.heartbeat.interval.ms", "2000"),
+    ("broker.session.timeout.ms", "9000"),
+    ("controller.quorum.election.timeout.ms", "1000"),
+];
 
 /// What `compression.type` takes (`BrokerCompressionType`).
 const COMPRESSION: &[&str] = &["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
@@ -174,11 +187,11 @@ macro_rules! keys {
 use keys;
 
 /// The tables of a scope, each in the order of names.
-fn tables(scope: Scope) -> [&'static [Key]; 2] {
+fn tables(scope: Scope) -> [&'static [Key]; 3] {
     match scope {
-        Scope::Broker => [broker::KEYS, ignored::KEYS],
-        Scope::Topic => [topic::KEYS, &[]],
-        Scope::Group => [group::KEYS, &[]],
+        Scope::Broker => [broker::KEYS, ignored::KEYS, quota::KEYS],
+        Scope::Topic => [topic::KEYS, &[], &[]],
+        Scope::Group => [group::KEYS, &[], &[]],
     }
 }
 

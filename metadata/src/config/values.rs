@@ -36,6 +36,12 @@ pub enum ConfigError {
         /// What to do about it.
         advice: &'static str,
     },
+    /// Only a restart can change them.
+    #[error("Cannot update these configs dynamically: Set({})", keys.join(", "))]
+    ReadOnly {
+        /// The keys.
+        keys: Vec<String>,
+    },
     /// Two settings that cannot both hold.
     #[error("{0}")]
     Conflict(String),

@@ -46,6 +46,10 @@ fn what_a_client_is_told_is_what_kafka_4_3_advertises_or_less() {
         (57, 0, 2),
         (60, 0, 2),
         (64, 0, 0),
+        (33, 0, 2),
+        (44, 0, 1),
+        (60, 0, 2),
+        (74, 0, 1),
         (75, 0, 0),
     ];
     let answer = api_versions_response(4, Plane::Client, &FinalizedFeatures::default(), &[]);
@@ -91,6 +95,8 @@ fn the_codec_covers_every_version_that_is_served() {
     covers::<DescribeQuorumRequest>();
     covers::<UpdateFeaturesRequest>();
     covers::<UnregisterBrokerRequest>();
+    covers::<AlterConfigsRequest>();
+    covers::<IncrementalAlterConfigsRequest>();
     covers::<AlterPartitionRequest>();
     covers::<EnvelopeRequest>();
     covers::<DescribeClusterRequest>();
@@ -98,11 +104,12 @@ fn the_codec_covers_every_version_that_is_served() {
     covers::<BrokerRegistrationRequest>();
     covers::<BrokerHeartbeatRequest>();
     covers::<AllocateProducerIdsRequest>();
+    covers::<ListConfigResourcesRequest>();
     covers::<DescribeTopicPartitionsRequest>();
     covers::<RaftRequest>();
     covers::<MetadataFetchRequest>();
     covers::<BrokerProbeRequest>();
-    assert_eq!(API_TABLE.len(), 30, "a row was added: add its request here");
+    assert_eq!(API_TABLE.len(), 33, "a row was added: add its request here");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! client's version and with its correlation id. Both without the length before a frame.
 
 mod cluster;
+mod configs;
 mod partitions;
 
 use super::Handlers;
@@ -54,6 +55,8 @@ pub(super) async fn handle(
             api::LIST_PARTITION_REASSIGNMENTS => {
                 partitions::list_reassignments(handlers, context, &head, authorized).await
             }
+            api::ALTER_CONFIGS => configs::alter(handlers, context, &head, authorized).await,
+            api::INCREMENTAL_ALTER_CONFIGS => configs::alter_incrementally(handlers, context, &head, authorized).await,
             other => {
                 tracing::warn!(api = other.0, "a request that is not for controllers was forwarded");
                 Err(ErrorCode::InvalidRequest)

@@ -30,7 +30,7 @@ fn a_broker_tells_all_its_settings_and_keeps_its_secrets() {
     let find = |name: &str| told.iter().find(|setting| setting.name == name).expect("every public key is told");
     assert_eq!((find("ssl.key.password").sensitive, find("ssl.key.password").value.clone()), (true, None));
     assert_eq!(find("ssl.key.password").source, ConfigSource::StaticBroker);
-    assert!(find("num.io.threads").read_only);
+    assert!(find("log.retention.hours").read_only);
     assert!(!find("log.retention.ms").read_only);
     assert_eq!(find("broker.session.timeout.ms").value.as_deref(), Some("3000"));
 }
@@ -44,4 +44,31 @@ fn all_brokers_tell_only_what_was_set_for_all() {
     let told = broker(&image, &Properties::new(), None);
     let values: Vec<_> = told.iter().map(|setting| (setting.name, setting.value.as_deref())).collect();
     assert_eq!(values, [("log.retention.ms", Some("5"))]);
+}
+
+#[test]
+fn a_setting_that_may_be_given_in_hours_tells_both() {
+    let properties = Properties::new().with("log.retention.ms", "1000").expect("a good value");
+    let told = broker(&Image::default(), &properties, Some(BrokerId(1)));
+    let line = |name: &str| {
+        let setting = told.iter().find(|setting| setting.name == name).expect("every public key is told");
+        let synonyms =
+            setting.synonyms.iter().map(|one| format!("{}={}", one.name, one.value.as_deref().unwrap_or("-")));
+        let synonyms: Vec<String> = synonyms.collect();
+        format!("{name} {:?} {:?} [{}]", setting.value, setting.source, synonyms.join(" "))
+    };
+    let lines = ["log.retention.ms", "log.retention.minutes", "log.retention.hours", "log.roll.ms"].map(line);
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    log.retention.ms Some("1000") StaticBroker [log.retention.ms=1000 log.retention.hours=168]
+    log.retention.minutes None Default []
+    log.retention.hours Some("168") Default [log.retention.hours=168]
+    log.roll.ms None Default []
+    "#);
+}
+
+#[test]
+fn every_setting_says_what_it_is() {
+    let told = broker(&Image::default(), &Properties::new(), Some(BrokerId(1)));
+    assert!(told.len() > 300 && told.iter().all(|setting| setting.documentation.is_some()));
+    assert!(told.iter().all(|setting| !setting.name.ends_with("throttled.rate")), "told only where it was given");
 }

@@ -36,8 +36,8 @@ keys! { KEYS
     public honoured "controller.listener.names", Text, None, Any, "The listeners that controllers speak on.";
     public honoured "controller.quorum.bootstrap.servers", List, Some(""), Any,
         "Controllers to ask first, as host:port, separated by commas.";
-    public honoured "controller.quorum.election.timeout.ms", Int, Some("1000"), AtLeast(1),
-        "How long a controller hears nothing from a leader before it stands for election.";
+    public honoured "controller.quorum.election.timeout.ms", Int, Some("500"), AtLeast(1),
+        "How long a controller hears nothing from a leader before it stands for election. Kafka's default is 1000.";
     public honoured "controller.quorum.fetch.timeout.ms", Int, Some("2000"), AtLeast(1),
         "How long a leading controller goes on without hearing from a majority.";
     public honoured "controller.quorum.voters", List, Some(""), Any,
@@ -128,6 +128,8 @@ keys! { KEYS
         "How many connections one address may have.";
     public honoured "max.incremental.fetch.session.cache.slots", Int, Some("1000"), AtLeast(0),
         "How many fetch sessions are kept.";
+    public honoured "max.request.partition.size.limit", Int, Some("2000"), AtLeast(1),
+        "How many partitions one answer of DescribeTopicPartitions holds.";
     public honoured "message.max.bytes", Int, Some("1048588"), AtLeast(0), "The largest record batch that is accepted.";
     public honoured "metadata.log.dir", Text, None, Any,
         "Where the metadata log is kept, if not in the first of log.dirs.";
@@ -156,6 +158,8 @@ keys! { KEYS
         "What this process does: broker, controller, or both.";
     public honoured "producer.id.expiration.ms", Int, Some("86400000"), AtLeast(1),
         "How long an idle idempotent producer is remembered.";
+    public honoured "queued.max.request.bytes", Long, Some("-1"), Any,
+        "How many bytes of requests may wait to be handled; -1 is a quarter of a GiB.";
     public mapped "queued.max.requests", Int, Some("500"), AtLeast(1),
         "How many requests may be in progress before reading stops.";
     public honoured "remote.log.storage.system.enable", Boolean, Some("false"), Any,
@@ -175,6 +179,8 @@ keys! { KEYS
         "How long a follower may be behind before it leaves the in-sync replicas.";
     public honoured "replica.selector.class", Text, None, OneOf(&["org.apache.kafka.common.replica.RackAwareReplicaSelector"]),
         "Which replica a consumer is sent to; only the rack-aware one is known.";
+    public honoured "replica.socket.timeout.ms", Int, Some("30000"), AtLeast(0),
+        "How long a follower waits for its leader's answer.";
     public honoured "sasl.enabled.mechanisms", List, Some("GSSAPI"), Any, "The SASL mechanisms that clients may use.";
     public honoured "sasl.jaas.config", Password, None, Any, "Credentials, as a JAAS line.";
     public honoured "sasl.mechanism.inter.broker.protocol", Text, Some("GSSAPI"), Any,

@@ -80,7 +80,6 @@ keys! { KEYS
     public ignored "log.local.retention.ms", Long, Some("-2"), Any, "";
     public ignored "max.connection.creation.rate", Int, Some("2147483647"), Any, "";
     public ignored "max.connections.per.ip.overrides", Text, Some(""), Any, "";
-    public ignored "max.request.partition.size.limit", Int, Some("2000"), Any, "";
     public ignored "metadata.log.max.record.bytes.between.snapshots", Long, Some("20971520"), Any, "";
     public ignored "metadata.log.max.snapshot.interval.ms", Long, Some("3600000"), Any, "";
     public ignored "metadata.log.segment.bytes", Int, Some("1073741824"), Any, "";
@@ -101,7 +100,6 @@ keys! { KEYS
         "";
     internal ignored "producer.id.expiration.check.interval.ms", Int, Some("600000"), Any, "";
     public ignored "producer.purgatory.purge.interval.requests", Int, Some("1000"), Any, "";
-    public ignored "queued.max.request.bytes", Long, Some("-1"), Any, "";
     public ignored "quota.window.num", Int, Some("11"), Any, "";
     public ignored "quota.window.size.seconds", Int, Some("1"), Any, "";
     public ignored "remote.fetch.max.wait.ms", Int, Some("500"), Any, "";
@@ -132,7 +130,6 @@ keys! { KEYS
     public ignored "remote.log.storage.manager.class.path", Text, None, Any, "";
     public ignored "remote.log.storage.manager.impl.prefix", Text, Some("rsm.config."), Any, "";
     public ignored "replica.socket.receive.buffer.bytes", Int, Some("65536"), Any, "";
-    public ignored "replica.socket.timeout.ms", Int, Some("30000"), Any, "";
     public ignored "replication.quota.window.num", Int, Some("11"), Any, "";
     public ignored "replication.quota.window.size.seconds", Int, Some("1"), Any, "";
     public ignored "request.timeout.ms", Int, Some("30000"), Any, "";

@@ -137,6 +137,19 @@ pub fn synonyms(topic_key: &str) -> &'static [Synonym] {
     SYNONYMS.iter().find(|(name, _)| *name == topic_key).map_or(&[], |(_, synonyms)| synonyms)
 }
 
+/// The broker keys that give the same setting in other units, the strongest first and this one among them
+/// (`DynamicBrokerConfig.brokerConfigSynonyms`).
+pub fn alternatives(broker_key: &'static str) -> Vec<&'static str> {
+    let of = |synonyms: &[Synonym]| synonyms.len() > 1 && synonyms.iter().any(|synonym| synonym.name == broker_key);
+    match SYNONYMS.iter().find(|(_, synonyms)| of(synonyms)) {
+        // The scheduler's interval only stands in for the other one.
+        Some((_, synonyms)) if broker_key != "log.flush.scheduler.interval.ms" => {
+            synonyms.iter().map(|synonym| synonym.name).collect()
+        }
+        Some(_) | None => vec![broker_key],
+    }
+}
+
 /// The topic keys that a broker key stands in for.
 pub fn stands_in_for(broker_key: &str) -> impl Iterator<Item = &'static str> {
     let of = move |synonyms: &[Synonym]| synonyms.iter().any(|synonym| synonym.name == broker_key);

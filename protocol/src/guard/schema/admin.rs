@@ -2,7 +2,7 @@
 //!
 //! Source: the message definitions of Apache Kafka 4.1, `clients/src/main/resources/common/message/*.json`.
 
-use super::{Kind, Schema, array, bool, int8, int16, int32, string, structs, uuid};
+use super::{Field, Kind, Schema, array, bool, int8, int16, int32, string, structs, uuid};
 
 /// CreateTopicsRequest, versions 2 to 7.
 pub const CREATE_TOPICS_REQUEST: Schema = Schema {
@@ -82,6 +82,53 @@ pub const DELETE_TOPICS_RESPONSE: Schema = Schema {
     ],
 };
 
+/// AlterConfigsRequest, versions 0 to 2.
+pub const ALTER_CONFIGS_REQUEST: Schema = Schema {
+    flexible_since: 2,
+    fields: &[
+        structs(
+            "resources",
+            &[
+                int8("resource_type"),
+                string("resource_name"),
+                structs("configs", &[string("name"), string("value").nullable()]),
+            ],
+        ),
+        bool("validate_only"),
+    ],
+};
+
+/// AlterConfigsResponse, versions 0 to 2.
+pub const ALTER_CONFIGS_RESPONSE: Schema = Schema { flexible_since: 2, fields: ALTERED_CONFIGS };
+
+/// IncrementalAlterConfigsRequest, versions 0 to 1.
+pub const INCREMENTAL_ALTER_CONFIGS_REQUEST: Schema = Schema {
+    flexible_since: 1,
+    fields: &[
+        structs(
+            "resources",
+            &[
+                int8("resource_type"),
+                string("resource_name"),
+                structs("configs", &[string("name"), int8("config_operation"), string("value").nullable()]),
+            ],
+        ),
+        bool("validate_only"),
+    ],
+};
+
+/// IncrementalAlterConfigsResponse, versions 0 to 1.
+pub const INCREMENTAL_ALTER_CONFIGS_RESPONSE: Schema = Schema { flexible_since: 1, fields: ALTERED_CONFIGS };
+
+/// What both ways of altering configurations answer.
+const ALTERED_CONFIGS: &[Field] = &[
+    int32("throttle_time_ms"),
+    structs(
+        "responses",
+        &[int16("error_code"), string("error_message").nullable(), int8("resource_type"), string("resource_name")],
+    ),
+];
+
 /// DescribeConfigsRequest, versions 1 to 4.
 pub const DESCRIBE_CONFIGS_REQUEST: Schema = Schema {
     flexible_since: 4,
@@ -122,5 +169,19 @@ pub const DESCRIBE_CONFIGS_RESPONSE: Schema = Schema {
                 ),
             ],
         ),
+    ],
+};
+
+/// ListConfigResourcesRequest, versions 0 to 1.
+pub const LIST_CONFIG_RESOURCES_REQUEST: Schema =
+    Schema { flexible_since: 0, fields: &[array("resource_types", &Kind::Int8).since(1)] };
+
+/// ListConfigResourcesResponse, versions 0 to 1.
+pub const LIST_CONFIG_RESOURCES_RESPONSE: Schema = Schema {
+    flexible_since: 0,
+    fields: &[
+        int32("throttle_time_ms"),
+        int16("error_code"),
+        structs("config_resources", &[string("resource_name"), int8("resource_type").since(1)]),
     ],
 };
