@@ -133,20 +133,6 @@ impl Partitions {
         log_starts
     }
 
-    /// Sees to it that nothing is written down of an earlier log of the same name: after a crash a new one would begin where
-    /// that one did, and take what it holds for durable and committed.
-    pub(super) async fn forget_checkpoints(&self, number: usize, topic: &str, partition: PartitionIndex) {
-        let known = {
-            let held = self.directories[number].checkpoints.lock().await;
-            let files = [&held.high_watermarks, &held.recovery_points, &held.log_starts];
-            files.iter().any(|file| file.get(topic, partition).is_some_and(|offset| offset > Offset::ZERO))
-        };
-        if known {
-            self.checkpoint_recovery_points().await;
-            self.checkpoint_high_watermarks().await;
-        }
-    }
-
     /// Forgets what was written down of an earlier topic's log of this name, durably: the files know names only, and a crash
     /// would take its high watermark, its start, and how much of it is durable for the new log's.
     ///

@@ -94,10 +94,7 @@ impl Partitions {
         };
         drop(turn);
         match created {
-            Ok(log) => {
-                self.forget_checkpoints(number, topic, of.partition).await;
-                Ok(Some((log, number)))
-            }
+            Ok(log) => Ok(Some((log, number))),
             Err(error @ LogError::AlreadyExists { .. }) => {
                 if self.is_in_use(name) {
                     return Ok(None);
