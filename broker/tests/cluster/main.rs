@@ -6,6 +6,7 @@
 compile_error!("these tests run in the simulator: build without RUSTFLAGS in the environment");
 
 mod admin;
+mod configs;
 mod connections;
 mod data;
 mod restarts;
