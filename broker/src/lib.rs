@@ -25,6 +25,7 @@ pub use partitions::LoadError;
 use controller_link::ControllerLink;
 use handlers::Services;
 use lifecycle::{Lifecycle, Registration};
+use metadata::config::Origin;
 use metadata::image::{Image, METADATA_VERSION, METADATA_VERSION_RANGE};
 use metadata_cache::MetadataSource;
 use partitions::{Loaded, Partitions, PartitionsConfig};
@@ -96,7 +97,12 @@ impl Broker {
     ///
     /// # Errors
     /// See [`BrokerError`].
-    pub async fn start(config: BrokerConfig, disks: Vec<Disk>) -> Result<Self, BrokerError> {
+    pub async fn start(mut config: BrokerConfig, disks: Vec<Disk>) -> Result<Self, BrokerError> {
+        if config.properties.node_id().is_none() {
+            // Its own dynamic settings are found by the id that its static ones name.
+            let (properties, id) = (Arc::make_mut(&mut config.properties), config.node_id.to_string());
+            properties.set("node.id", &id, Origin::CommandLine).expect("a broker's id is not negative");
+        }
         if config.controllers.is_empty() {
             return Err(BrokerError::NoControllers);
         }

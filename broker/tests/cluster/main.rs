@@ -7,6 +7,7 @@ compile_error!("these tests run in the simulator: build without RUSTFLAGS in the
 
 mod admin;
 mod administration;
+mod configs;
 mod connections;
 mod data;
 mod logs;
