@@ -50,7 +50,8 @@ pub(crate) async fn create(
         }
         runtime::mutant_diverged!("Z12");
         write_partition(disk, directory, partition).await?;
-        return open(disk, directory, config, Recovery::Unclean { recovery_point: Offset::ZERO }, now).await;
+        let unclean = Recovery::Unclean { recovery_point: Offset::ZERO };
+        return open(disk, directory, config, (unclean, Offset::ZERO), now).await;
     }
     let segment = Segment::open(disk, directory, Offset::ZERO, Open::Create, now)?;
     if segment.size > 0 {

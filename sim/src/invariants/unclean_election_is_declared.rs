@@ -56,6 +56,9 @@ mod tests {
             last_known_elr: None,
             leader: Some(leader.map(BrokerId)),
             leader_recovery_state: recovering.then_some(LeaderRecoveryState::Recovering),
+            replicas: None,
+            adding_replicas: None,
+            removing_replicas: None,
         }
     }
 

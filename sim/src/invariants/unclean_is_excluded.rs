@@ -138,6 +138,9 @@ mod tests {
             last_known_elr: None,
             leader: None,
             leader_recovery_state: None,
+            replicas: None,
+            adding_replicas: None,
+            removing_replicas: None,
         }
     }
 
