@@ -21,7 +21,7 @@ use runtime::{
 };
 use std::{sync::Arc, time::Duration};
 
-/// The property that says where to listen, as `host:port`; empty for nowhere.
+/// The property that says where to listen, as `host:port`; empty for none.
 const LISTENER: &str = "gregor.http.listener";
 const CONNECTIONS_MAX: usize = 64;
 const REQUEST_BYTES_MAX: usize = 8 << 10;

@@ -22,6 +22,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
     process::{Command, Output, Stdio},
+    sync::Mutex,
     time::Duration,
 };
 
@@ -94,13 +95,23 @@ impl Drop for Nodes {
     }
 }
 
-/// The first of some ports that nobody uses: each node's clients, brokers and controllers have one.
+/// Where the next search for ports begins: tests run at the same time, and what one has found is not in use yet.
+static NEXT_PORT: Mutex<Option<u16>> = Mutex::new(None);
+
+/// The first of some ports that nobody uses: each node has one for clients, brokers, controllers and HTTP.
 fn free_ports(nodes: u16) -> u16 {
     let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-    let from = 12_000 + (std::process::id() % 6_000) as u16 * 3;
-    let mut candidates = (0..3_000).map(|at| 12_000 + (from + at * 3) % 18_000);
-    let all_free = |base: &u16| (0..nodes).all(|node| (0..3).all(|port| is_free(base + 1_000 * node + port - 1)));
-    candidates.find(all_free).expect("some ports are free")
+    let offsets = [-1i16, 0, 1, 552];
+    let all_free = |base: &u16| {
+        (0..nodes)
+            .all(|node| offsets.iter().all(|offset| is_free((base + 1_000 * node).saturating_add_signed(*offset))))
+    };
+    let mut next = NEXT_PORT.lock().expect("no test fails while it holds this");
+    let from = next.unwrap_or(12_000 + (std::process::id() % 6_000) as u16 * 3);
+    let mut candidates = (0..3_000).map(|at| 12_000 + (from - 12_000 + at * 3) % 18_000);
+    let found = candidates.find(all_free).expect("some ports are free");
+    *next = Some(found + 3);
+    found
 }
 
 #[test]

@@ -251,9 +251,7 @@ impl Control {
             }
             ControlRequest::CreateTopics { request, topic_ids, placement_seed } => {
                 let response = topics::create(&mut draft, &request, &topic_ids, placement_seed);
-                if request.validate_only {
-                    draft.discard();
-                }
+                draft.discard_if(request.validate_only);
                 ControlResponse::CreateTopics(response)
             }
             ControlRequest::DeleteTopics { request, version } => {
@@ -276,21 +274,16 @@ impl Control {
             }
             ControlRequest::AlterConfigs(request) => {
                 let response = alteration::replace(&mut draft, &request);
-                if request.validate_only {
-                    draft.discard();
-                }
+                draft.discard_if(request.validate_only);
                 ControlResponse::AlterConfigs(response)
             }
             ControlRequest::IncrementalAlterConfigs(request) => {
                 let response = alteration::change(&mut draft, &request);
-                if request.validate_only {
-                    draft.discard();
-                }
+                draft.discard_if(request.validate_only);
                 ControlResponse::IncrementalAlterConfigs(response)
             }
             ControlRequest::FenceBroker { broker_id, broker_epoch } => {
-                let held = draft.image().broker(broker_id).is_some_and(|broker| broker.epoch == broker_epoch);
-                if held {
+                if draft.image().broker(broker_id).is_some_and(|broker| broker.epoch == broker_epoch) {
                     brokers::fence(&mut draft, broker_id);
                 }
                 ControlResponse::Done

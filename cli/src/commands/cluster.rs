@@ -141,7 +141,17 @@ async fn wait_for_all(cluster: &LocalCluster) -> Result<(), Failure> {
     for node in &cluster.nodes {
         let options = ClusterOptions::new([format!("localhost:{}", node.kafka_port)]);
         let admin = Admin::new(Cluster::new(options), super::ADMIN_TIMEOUT);
-        while admin.describe_cluster().await?.brokers.len() < cluster.nodes.len() {
+        loop {
+            let described = admin.describe_cluster().await?;
+            if described.cluster_id != cluster.cluster_id {
+                let port = node.kafka_port;
+                return Err(Failure::new(format!(
+                    "port {port} is another cluster's: choose others with --base-port and --dir"
+                )));
+            }
+            if described.brokers.len() >= cluster.nodes.len() {
+                break;
+            }
             if runtime::time::now() > deadline {
                 return Err(Failure::new(format!("node {} does not know all others in time", node.id)));
             }

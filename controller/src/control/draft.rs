@@ -59,6 +59,13 @@ impl<'a> Draft<'a> {
         self.records.clear();
     }
 
+    /// Forgets the records if it was only asked whether it would work.
+    pub fn discard_if(&mut self, only_asked: bool) {
+        if only_asked {
+            self.discard();
+        }
+    }
+
     /// The batch.
     pub fn into_records(self) -> Vec<Record> {
         self.records

@@ -49,7 +49,7 @@ keys! { KEYS
         "Has no effect: every listener is open as soon as it can answer.";
     public honoured "fetch.max.bytes", Int, Some("57671680"), AtLeast(1024), "How much one fetch returns at most.";
     internal honoured "gregor.http.listener", Text, Some("127.0.0.1:9644"), Any,
-        "Where metrics and health are served over HTTP, as host:port; empty for nowhere. A key of gregor's own.";
+        "Where metrics and health are served over HTTP, as host:port; empty for none. A key of gregor's own.";
     public honoured "group.consumer.heartbeat.interval.ms", Int, Some("5000"), AtLeast(1),
         "How often a member of a consumer group (KIP-848) is told to report.";
     public honoured "group.consumer.session.timeout.ms", Int, Some("45000"), AtLeast(1),
