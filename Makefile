@@ -25,7 +25,7 @@ cluster: release ## Three real nodes on this machine, data under ./gregor-data; 
 test: build ## Everything that needs only Rust: unit, property, golden, tidy, a real cluster, scenarios, determinism
 	$(CARGO) test --workspace --quiet
 	$(GREGOR) sim run --twice
-	$(GREGOR) sim sweep --seeds 7 --twice
+	$(GREGOR) sim sweep --seeds 20 --twice
 
 check: ## Format, lints and docs; changes nothing
 	$(CARGO) fmt --all --check

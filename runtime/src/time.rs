@@ -141,9 +141,12 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        either!(&mut self.kind, SleepKind,
-            sleep => sleep.as_mut().poll(context),
-            timer => timer.poll(context))
+        let deadline = self.deadline;
+        match &mut self.kind {
+            SleepKind::Real(sleep) => sleep.as_mut().poll(context),
+            #[cfg(madsim)]
+            SleepKind::Simulated(timer) => timer.poll_local(deadline.0, context),
+        }
     }
 }
 

@@ -69,7 +69,7 @@ pub(crate) fn local_wall(here: Here) -> i64 {
 }
 
 /// Sets a node's clocks: the wall clock's offset, which may jump, and the rate of both in parts per million, which
-/// changes without a jump of the monotonic clock. Timers already armed keep the virtual time that they were armed for.
+/// changes without a jump of the monotonic clock. Timers already armed are never early by the new rate, and may be late.
 ///
 /// # Panics
 /// When the clocks would stand still or go back, and outside a simulation.
@@ -104,6 +104,18 @@ impl Timer {
 
     pub(crate) fn at_local(here: Here, local: u64) -> Self {
         Self::at(world(|world| clocks(world, here).reached(local)))
+    }
+
+    /// Ready once the node's own clock shows `local`. One that was slowed down since the timer was armed is not there yet
+    /// when it rings, and whoever looks at the clock then and waits on would wait for ever without time passing.
+    pub(crate) fn poll_local(&mut self, local: u64, context: &mut Context<'_>) -> Poll<()> {
+        while self.poll(context).is_ready() {
+            if super::here().is_none_or(|here| local_now(here) >= local) {
+                return Poll::Ready(());
+            }
+            self.reset_local(local);
+        }
+        Poll::Pending
     }
 
     pub(crate) fn reset_local(&mut self, local: u64) {

@@ -24,6 +24,24 @@ async fn in_node<T: Send + 'static>(
 }
 
 #[test]
+fn a_clock_that_is_slowed_down_rings_no_earlier_by_its_own_measure() {
+    run(1, || async {
+        let server = node("server", 1);
+        simulation::set_clock(server, 0, 50_000);
+        let (done, told) = oneshot::channel();
+        simulation::start(server, async move {
+            let begin = time::now();
+            time::sleep(ms(10_000)).await;
+            let _ = done.send(time::now() - begin);
+        });
+        time::sleep(ms(5_000)).await;
+        simulation::set_clock(server, 0, -50_000);
+        let slept = told.await.expect("the node lives until it has told");
+        assert!(slept >= ms(10_000), "{slept:?}");
+    });
+}
+
+#[test]
 fn a_fast_clock_sleeps_by_its_own_measure() {
     run(1, || async {
         let (local, global) = in_node(0, 100_000, async {
