@@ -19,7 +19,10 @@ use runtime::{
     sync::{Semaphore, Shutdown},
     task, time,
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 /// The property that says where to listen, as `host:port`; empty for none.
 const LISTENER: &str = "gregor.http.listener";
@@ -31,12 +34,12 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 const SEND_MAX: Duration = Duration::from_secs(10);
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// The node that is asked.
+/// The node that is asked. It is not kept from stopping by whoever asks.
 pub struct Health {
     /// Its broker, if it is one.
-    pub broker: Option<Arc<Broker>>,
+    pub broker: Option<Weak<Broker>>,
     /// Its controller, if it is one.
-    pub controller: Option<Arc<Controller>>,
+    pub controller: Option<Weak<Controller>>,
 }
 
 /// Binds the listener that the properties ask for. Where nobody asked and the usual port is taken, there is none.
@@ -171,19 +174,22 @@ fn respond(method: &str, path: &str, health: &Health) -> Response {
 impl Health {
     /// Why the node cannot do its part now, if it cannot.
     fn not_ready(&self) -> Option<&'static str> {
-        if self.controller.as_ref().is_some_and(|controller| controller.leadership().leader.is_none()) {
+        let has_leader = |controller: Arc<Controller>| controller.leadership().leader.is_some();
+        if self.controller.as_ref().is_some_and(|controller| !controller.upgrade().is_some_and(has_leader)) {
             return Some("the controllers have no leader");
         }
-        if self.broker.as_ref().is_some_and(|broker| !broker.is_ready()) {
+        let serves = |broker: Arc<Broker>| broker.is_ready();
+        if self.broker.as_ref().is_some_and(|broker| !broker.upgrade().is_some_and(serves)) {
             return Some("the broker is not registered and unfenced yet");
         }
         None
     }
 
     fn samples(&self, all_partitions: bool) -> Vec<Sample> {
-        let mut samples = self.broker.as_ref().map(|broker| broker.samples(all_partitions)).unwrap_or_default();
-        if let Some(controller) = &self.controller {
-            samples.extend(quorum(controller));
+        let broker = self.broker.as_ref().and_then(Weak::upgrade);
+        let mut samples = broker.map(|broker| broker.samples(all_partitions)).unwrap_or_default();
+        if let Some(controller) = self.controller.as_ref().and_then(Weak::upgrade) {
+            samples.extend(quorum(&controller));
         }
         samples.extend(process::samples());
         let version = if cfg!(madsim) { "simulator" } else { "release" };

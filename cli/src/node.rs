@@ -8,12 +8,13 @@ use broker::{Broker, BrokerConfig, ListenerConfig};
 use controller::{Controller, ControllerConfig};
 use metadata::config::Properties;
 use protocol::ids::{BrokerId, ClusterUuid, DirectoryId};
-use runtime::{disk::Disk, sync::shutdown, task};
+use runtime::{disk::Disk, sync::shutdown, task, time};
 use sd_notify::NotifyState;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
 use storage::directory::MetaProperties;
 
@@ -183,7 +184,8 @@ impl Node {
             None => None,
         };
         let (stop_http, stopping) = shutdown();
-        let health = Health { broker: broker.clone(), controller: controller.clone() };
+        let health =
+            Health { broker: broker.as_ref().map(Arc::downgrade), controller: controller.as_ref().map(Arc::downgrade) };
         let http = http.map(|listener| task::spawn(http::serve(listener, health, stopping)));
         let mut termination = std::pin::pin!(task::termination_requested());
         let serving = async {
@@ -210,11 +212,11 @@ impl Node {
             // One that panicked has said so; there is nothing left to stop in it.
             let _ = http.await;
         }
-        if let Some(broker) = broker.and_then(|broker| sole(broker)) {
-            broker.stop().await;
+        if let Some(broker) = broker {
+            sole(broker).await.stop().await;
         }
-        if let Some(controller) = controller.and_then(sole) {
-            controller.stop().await;
+        if let Some(controller) = controller {
+            sole(controller).await.stop().await;
         }
         Ok(())
     }
@@ -242,9 +244,15 @@ impl Node {
     }
 }
 
-/// What nobody else holds any more. Connections that are just ending may hold it a little longer: then its drop stops it.
-fn sole<T>(shared: Arc<T>) -> Option<T> {
-    Arc::into_inner(shared)
+/// What nobody else holds any more: an answer that is just being made holds it for a moment.
+async fn sole<T>(mut shared: Arc<T>) -> T {
+    loop {
+        match Arc::try_unwrap(shared) {
+            Ok(sole) => return sole,
+            Err(held) => shared = held,
+        }
+        time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 /// A fresh cluster id, as `kafka-storage random-uuid` prints one: never one that begins with a dash.

@@ -104,7 +104,7 @@ impl LocalNodes {
                     let node = cluster.node(node)?.id;
                     println!("node {node} {}", if cluster.kill(node) { "is killed" } else { "was not running" });
                 }
-                Command::Restart { node, rolling: _ } => {
+                Command::Restart { node, .. } => {
                     let cluster = LocalCluster::open(&dir)?;
                     match node {
                         Some(node) => restart(&cluster, cluster.node(node)?.id).await?,
