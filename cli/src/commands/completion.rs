@@ -2,7 +2,10 @@
 
 use crate::output::Failure;
 use clap::CommandFactory;
-use std::{io, process::ExitCode};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 /// Prints a completion script for a shell
 #[derive(clap::Args)]
@@ -18,7 +21,12 @@ pub struct Completion {
 impl Completion {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode, Failure> {
-        clap_complete::generate(self.shell, &mut super::Arguments::command(), "gregor", &mut io::stdout());
-        Ok(ExitCode::SUCCESS)
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut super::Arguments::command(), "gregor", &mut script);
+        match io::stdout().write_all(&script) {
+            // Whoever reads has seen enough.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+            _ => Ok(ExitCode::SUCCESS),
+        }
     }
 }
