@@ -71,7 +71,7 @@ pub const ALL: &[Mutant] = &[
         name: "isr-join-below-leso",
         source: "KAFKA-7128",
         about: "a follower joins the in-sync replicas below the first offset of the leader's epoch",
-        expected: &["isr_covers_high_watermark", "leader_is_complete", "acked_is_kept"],
+        expected: &["isr_covers_high_watermark", "leader_is_complete", "acked_is_kept", "unclean_is_excluded"],
         seeds_max: 1000,
     },
     Mutant {

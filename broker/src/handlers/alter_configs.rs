@@ -14,8 +14,8 @@ use protocol::{
 };
 use std::sync::Arc;
 
-/// Passes on to the active controller what this broker has nothing against (`KafkaApis.handleAlterConfigsRequest`). Without an answer from the
-/// controller every resource that was passed on gets `REQUEST_TIMED_OUT`.
+/// Passes on to the active controller what this broker has nothing against (`KafkaApis.handleAlterConfigsRequest`). Without
+/// an answer from the controller every resource that was passed on gets `REQUEST_TIMED_OUT`.
 pub(super) fn handle(services: &Arc<Services>, context: &RequestContext, request: AlterConfigsRequest) -> Outcome {
     let (services, context) = (services.clone(), context.clone());
     Outcome::Waiting(Box::pin(async move {

@@ -15,8 +15,9 @@ use protocol::{
 };
 use std::sync::Arc;
 
-/// Passes on to the active controller what this broker has nothing against (`KafkaApis.handleIncrementalAlterConfigsRequest`, KIP-339). Without an answer from the
-/// controller every resource that was passed on gets `REQUEST_TIMED_OUT`.
+/// Passes on to the active controller what this broker has nothing against
+/// (`KafkaApis.handleIncrementalAlterConfigsRequest`, KIP-339). Without an answer from the controller every resource that was
+/// passed on gets `REQUEST_TIMED_OUT`.
 pub(super) fn handle(
     services: &Arc<Services>,
     context: &RequestContext,
