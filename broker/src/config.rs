@@ -98,6 +98,8 @@ pub struct Settings {
     pub default_replication_factor: i16,
     /// `fetch.max.bytes`
     pub fetch_bytes_max: usize,
+    /// `max.incremental.fetch.session.cache.slots`
+    pub fetch_session_slots: usize,
     /// `max.request.partition.size.limit`: partitions in one answer to DescribeTopicPartitions.
     pub described_partitions_max: i32,
     /// `broker.heartbeat.interval.ms`
@@ -121,6 +123,7 @@ impl Settings {
             num_partitions: properties.int("num.partitions"),
             default_replication_factor: i16::try_from(properties.int("default.replication.factor")).unwrap_or(i16::MAX),
             fetch_bytes_max: size("fetch.max.bytes"),
+            fetch_session_slots: size("max.incremental.fetch.session.cache.slots"),
             described_partitions_max: properties.int("max.request.partition.size.limit"),
             heartbeat_interval: Duration::from_millis(properties.unsigned("broker.heartbeat.interval.ms")),
             controlled_shutdown: properties.boolean("controlled.shutdown.enable"),

@@ -44,6 +44,7 @@ mod view;
 use crate::{
     config::{BrokerConfig, Settings},
     controller_link::ControllerLink,
+    fetch_sessions::FetchSessions,
     lifecycle::Lifecycle,
     metadata_cache::MetadataCache,
     metrics::Metrics,
@@ -65,9 +66,13 @@ use protocol::{
         OffsetForLeaderEpochRequest, ProduceRequest, Request, UnregisterBrokerRequest, UpdateFeaturesRequest,
     },
 };
+use runtime::sync::Lock;
 use std::{sync::Arc, time::Duration};
 use topic_configs::TopicConfigs;
 use tracing::Instrument;
+
+/// The rank of the sessions' lock: nothing else is held with it.
+const SESSIONS_RANK: u8 = 90;
 
 /// What handlers work with.
 pub struct Services {
@@ -85,6 +90,8 @@ pub struct Services {
     pub lifecycle: Lifecycle,
     /// What it counts.
     pub metrics: Metrics,
+    /// The incremental fetch sessions of followers and consumers.
+    pub fetch_sessions: Lock<FetchSessions>,
     producer_ids: ProducerIds,
     topic_configs: TopicConfigs,
     auto_creation: AutoCreation,
@@ -98,8 +105,10 @@ impl Services {
         controllers: Arc<ControllerLink>,
         lifecycle: Lifecycle,
     ) -> Self {
+        let settings = Settings::new(&config.properties);
         Self {
-            settings: Settings::new(&config.properties),
+            fetch_sessions: Lock::new(SESSIONS_RANK, FetchSessions::new(settings.fetch_session_slots)),
+            settings,
             metadata: MetadataCache::new(),
             partitions,
             controllers,

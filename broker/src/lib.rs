@@ -8,11 +8,13 @@
 pub mod config;
 pub mod controller_link;
 pub mod event;
+pub mod fetch_sessions;
 pub mod metrics;
 pub mod partition;
 pub mod partitions;
 pub mod replication;
 pub mod report;
+pub mod throttle;
 
 mod handlers;
 mod lifecycle;

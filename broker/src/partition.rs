@@ -54,8 +54,18 @@ struct Replica {
     parked: Parked<Ringer>,
     /// Woken when the low watermark may have risen, or will not be known here any more.
     low_watermark_moved: Arc<Notify>,
+    throttled: Throttled,
     /// How many removals of segments are not durable yet: until then the log refuses appends.
     unsettled: usize,
+}
+
+/// Whether a replica is copied no faster than the broker's throttles allow, in each of its roles.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Throttled {
+    /// While it leads.
+    pub leader: bool,
+    /// While it follows.
+    pub follower: bool,
 }
 
 /// What a partition update came to.
@@ -127,7 +137,8 @@ impl Partition {
         let state = PartitionState::new(context.local, context.lag_max, join_floor, (start, end), high_watermark);
         let (acknowledgements, parked) = (Acknowledgements::default(), Parked::default());
         let low_watermark_moved = Arc::default();
-        let replica = Replica { state, log, acknowledgements, parked, low_watermark_moved, unsettled: 0 };
+        let throttled = Throttled::default();
+        let replica = Replica { state, log, acknowledgements, parked, low_watermark_moved, throttled, unsettled: 0 };
         let traffic = Arc::default();
         Arc::new(Self { id, topic, directory, context, traffic, replica: Lock::new(RANK, replica) })
     }
@@ -285,8 +296,9 @@ impl Partition {
     }
 
     /// Takes the topic's settings as they are now.
-    pub fn set_config(&self, config: LogConfig, min_insync_replicas: usize) {
+    pub fn set_config(&self, config: LogConfig, min_insync_replicas: usize, throttled: Throttled) {
         let mut replica = self.replica.lock();
+        replica.throttled = throttled;
         replica.log.set_config(config);
         replica.state.set_min_insync_replicas(min_insync_replicas);
         self.reconsider(&mut replica);

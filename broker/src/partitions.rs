@@ -14,7 +14,8 @@ pub use loading::{LoadError, Loaded, Outgoing, PartitionsConfig};
 
 use crate::partition::context::ReplicaContext;
 use crate::partition::state::PartitionUpdate;
-use crate::partition::{Partition, Updated};
+use crate::partition::{Partition, Throttled, Updated};
+use metadata::config::effective::{Layers, broker_long};
 use metadata::config::{Properties, TimestampType as TopicTimestampType, TopicConfig};
 use metadata::delta::Changes;
 use metadata::image::{Image, PartitionImage};
@@ -206,6 +207,7 @@ impl Partitions {
     /// assign to this broker are set aside, and never used again (KAFKA-14616).
     fn take_part(self: &Arc<Self>, image: &Arc<Image>) {
         self.replicas.lock().takes_part = true;
+        self.configure_throttles(image);
         for (of, partition) in image.partitions() {
             if partition.replicas.contains(&self.context.local) {
                 self.place(image, of);
@@ -310,6 +312,9 @@ impl Partitions {
         if changed.is_empty() {
             return;
         }
+        if all_topics {
+            self.configure_throttles(image);
+        }
         for partition in self.all() {
             if all_topics || changed.contains(&ConfigResource::Topic(partition.topic().to_string())) {
                 reachable!("the settings of a replica changed");
@@ -318,9 +323,21 @@ impl Partitions {
         }
     }
 
+    fn configure_throttles(&self, image: &Image) {
+        let layers = Layers::of_broker(image, &self.properties, Some(self.context.local));
+        let rate = |name| broker_long(&layers, name).unsigned_abs();
+        self.context.throttles.leaders.set_rate(rate("leader.replication.throttled.rate"));
+        self.context.throttles.followers.set_rate(rate("follower.replication.throttled.rate"));
+    }
+
     fn configure(&self, image: &Image, partition: &Partition) {
         let config = TopicConfig::resolve(image, &self.properties, partition.topic());
-        partition.set_config(log_config(&config), config.min_insync_replicas);
+        let (index, local) = (partition.id().partition, self.context.local);
+        let throttled = Throttled {
+            leader: config.leader_throttled_replicas.contains(index, local),
+            follower: config.follower_throttled_replicas.contains(index, local),
+        };
+        partition.set_config(log_config(&config), config.min_insync_replicas, throttled);
     }
 
     /// The disk of a log directory failed: every log on it goes offline (KIP-112).

@@ -44,6 +44,8 @@ const BROKER_FLOORS: &[(&str, u32)] = &[
     ("controller_link", 1),
     ("metadata_cache", 1),
     ("config", 1),
+    ("fetch_sessions", 1),
+    ("throttle", 0),
     ("event", 0),
     ("metrics", 0),
 ];

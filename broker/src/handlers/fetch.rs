@@ -1,8 +1,8 @@
 //! Fetch (1): records for consumers and for followers, as slices of files that are never copied here.
 //!
 //! A fetch that finds too little is parked on every partition that it names, and reads again when one of them rings. What it
-//! may see, and what it means for the in-sync replicas, is decided in `partition`. There are no fetch sessions: every
-//! request is a full one, and is told so (KIP-227).
+//! may see, and what it means for the in-sync replicas, is decided in `partition`; what a request means that goes on with a
+//! session, in `fetch_sessions` (KIP-227).
 
 use super::{
     Services,
@@ -10,12 +10,16 @@ use super::{
     locate::{self, CurrentLeaders, Named},
     view::View,
 };
-use crate::partition::{
-    Partition,
-    fetch_wait::FetchWait,
-    fetching::{Arrival, FetchLimits, Fetched},
-    isr::FollowerFetch,
-    state::{FetchPosition, Isolation, Reader},
+use crate::{
+    fetch_sessions::{Asked, SessionPartition, SessionTopic, Told, Turn},
+    partition::{
+        Partition,
+        context::monotonic_now,
+        fetch_wait::FetchWait,
+        fetching::{Arrival, FetchLimits, Fetched},
+        isr::FollowerFetch,
+        state::{FetchPosition, Isolation, Reader},
+    },
 };
 use metadata::image::TopicImage;
 use protocol::{
@@ -30,12 +34,11 @@ use protocol::{
 use runtime::{
     disk::FileSlice,
     net::Slice,
+    rand, reachable, sometimes,
     time::{self, Instant},
 };
 use std::sync::Arc;
 
-/// The first version with fetch sessions.
-const SESSIONS_SINCE: i16 = 7;
 /// The first version in which consumers may read from followers (KIP-392).
 const FOLLOWER_READS_SINCE: i16 = 11;
 /// The first version that names topics by their ids (KIP-516).
@@ -47,6 +50,7 @@ const REPLICA_STATE_SINCE: i16 = 15;
 struct Fetch {
     services: Arc<Services>,
     context: RequestContext,
+    turn: Turn,
     follower: Option<(BrokerId, BrokerEpoch)>,
     isolation: Isolation,
     bytes_min: usize,
@@ -56,6 +60,8 @@ struct Fetch {
 }
 
 struct WantedTopic {
+    /// As the request names it.
+    named: SessionTopic,
     name: String,
     topic_id: TopicId,
     partitions: Vec<WantedPartition>,
@@ -63,6 +69,7 @@ struct WantedTopic {
 
 struct WantedPartition {
     partition: PartitionIndex,
+    asked: Asked,
     position: FetchPosition,
     reader: Reader,
     bytes_max: usize,
@@ -83,19 +90,17 @@ struct Reading {
 /// Reads, and answers at once if there is enough or nothing to wait for; otherwise when there is, or when the client's
 /// patience ends.
 ///
-/// A request that goes on with a session gets `FETCH_SESSION_ID_NOT_FOUND`: there never was one. Only brokers' listeners
-/// serve followers: elsewhere each partition gets `TOPIC_AUTHORIZATION_FAILED`, as in Kafka without `CLUSTER_ACTION`.
+/// Only brokers' listeners serve followers: elsewhere each partition gets `TOPIC_AUTHORIZATION_FAILED`, as in Kafka without
+/// `CLUSTER_ACTION`.
 pub(super) fn handle(services: &Arc<Services>, context: &RequestContext, request: FetchRequest) -> Outcome {
-    // Epochs 0 and -1 ask for a new session and for none; all others go on with one (`FetchMetadata.isFull`).
-    let goes_on = request.session_epoch != 0 && request.session_epoch != -1;
-    if context.api_version >= SESSIONS_SINCE && goes_on {
-        let error = match request.session_id {
-            0 => ErrorCode::InvalidFetchSessionEpoch,
-            _ => ErrorCode::FetchSessionIdNotFound,
-        };
-        return Outcome::Done(encode(context, empty(context, error)));
-    }
-    let fetch = Fetch::new(services, context, request);
+    let (turn, wanted) = match begin(services, context, &request) {
+        Ok(begun) => begun,
+        Err(error) => {
+            sometimes!(error == ErrorCode::InvalidFetchSessionEpoch, "a fetch names an epoch that its session has not");
+            return Outcome::Done(encode(context, empty(context, error)));
+        }
+    };
+    let fetch = Fetch::new(services, context, &request, turn, wanted);
     let reading = fetch.read(Arrival::First);
     let satisfied = reading.is_final || reading.bytes >= fetch.bytes_min;
     if satisfied || fetch.topics.is_empty() || fetch.deadline <= time::now() {
@@ -104,15 +109,52 @@ pub(super) fn handle(services: &Arc<Services>, context: &RequestContext, request
     Outcome::Waiting(Box::pin(fetch.wait(reading)))
 }
 
+/// What a request asks for, with what its session knows.
+fn begin(
+    services: &Services,
+    context: &RequestContext,
+    request: &FetchRequest,
+) -> Result<(Turn, Vec<(SessionPartition, Asked)>), ErrorCode> {
+    let by_id = context.api_version >= TOPIC_IDS_SINCE;
+    let topic = |id, name: &str| if by_id { SessionTopic::Id(TopicId(id)) } else { SessionTopic::Name(name.into()) };
+    let mut named = Vec::with_capacity(request.topics.iter().map(|topic| topic.partitions.len()).sum());
+    for asked in &request.topics {
+        let topic = topic(asked.topic_id, asked.topic.as_str());
+        let of = |partition: &FetchPartition| (topic.clone(), PartitionIndex(partition.partition));
+        named.extend(asked.partitions.iter().map(|partition| (of(partition), Asked::from(partition))));
+    }
+    let mut forgotten = Vec::new();
+    for gone in &request.forgotten_topics_data {
+        let topic = topic(gone.topic_id, gone.topic.as_str());
+        forgotten.extend(gone.partitions.iter().map(|partition| (topic.clone(), PartitionIndex(*partition))));
+    }
+    // Before version 7 there are no sessions: the epoch is -1 then, which asks for none.
+    let place = (request.session_id, request.session_epoch);
+    let turn = services.fetch_sessions.lock().begin(place, by_id, &mut named, &forgotten, monotonic_now())?;
+    Ok((turn, named))
+}
+
+impl From<&FetchPartition> for Asked {
+    fn from(asked: &FetchPartition) -> Self {
+        Self {
+            current_leader_epoch: asked.current_leader_epoch,
+            fetch_offset: asked.fetch_offset,
+            last_fetched_epoch: asked.last_fetched_epoch,
+            log_start_offset: asked.log_start_offset,
+            partition_max_bytes: asked.partition_max_bytes,
+            high_watermark: asked.high_watermark,
+        }
+    }
+}
+
 impl WantedPartition {
     /// So many bytes of records leave.
     fn count(&self, bytes: usize) {
         let Ok(replica) = &self.replica else { return };
-        let out = match self.reader {
-            Reader::Follower(_) => &replica.traffic().replication_bytes_out,
-            Reader::Consumer { .. } => &replica.traffic().bytes_out,
-        };
-        out.add(bytes as u64);
+        match self.reader {
+            Reader::Follower(_) => replica.on_sent_to_follower(bytes as u64),
+            Reader::Consumer { .. } => replica.traffic().bytes_out.add(bytes as u64),
+        }
     }
 
     fn count_refusal(&self) {
@@ -123,43 +165,59 @@ impl WantedPartition {
 }
 
 impl Fetch {
-    fn new(services: &Arc<Services>, context: &RequestContext, request: FetchRequest) -> Self {
+    fn new(
+        services: &Arc<Services>,
+        context: &RequestContext,
+        request: &FetchRequest,
+        turn: Turn,
+        wanted: Vec<(SessionPartition, Asked)>,
+    ) -> Self {
         let version = context.api_version;
         let image = services.metadata.image();
         let bytes_max = bytes(request.max_bytes).min(services.settings.fetch_bytes_max);
         let mut fetch = Self {
             services: services.clone(),
             context: context.clone(),
-            follower: follower(&request, version),
+            turn,
+            follower: follower(request, version),
             isolation: if request.isolation_level == 1 { Isolation::ReadCommitted } else { Isolation::ReadUncommitted },
             bytes_min: bytes(request.min_bytes).min(bytes_max),
             bytes_max,
             deadline: context.deadline_within(request.max_wait_ms),
-            topics: Vec::with_capacity(request.topics.len()),
+            topics: Vec::new(),
         };
-        for topic in request.topics {
-            let named = if version >= TOPIC_IDS_SINCE {
-                Named::Id(TopicId(topic.topic_id))
-            } else {
-                Named::Name(topic.topic.as_str())
+        let mut wanted = wanted.into_iter().peekable();
+        while let Some(((named, _), _)) = wanted.peek() {
+            let named = named.clone();
+            let found = match &named {
+                SessionTopic::Id(id) => Named::Id(*id),
+                SessionTopic::Name(name) => Named::Name(name),
             };
-            let found = named.find(&image);
+            let found = found.find(&image);
             let allowed = match found {
                 Ok(_) if fetch.is_foreign_follower() => Err(ErrorCode::TopicAuthorizationFailed),
                 found => found,
             };
-            let partitions = topic.partitions.into_iter().map(|asked| fetch.partition(asked, allowed)).collect();
-            let (name, topic_id) = match found {
-                Ok(topic) => (topic.name.to_string(), topic.id),
-                Err(_) => (topic.topic.to_string(), TopicId(topic.topic_id)),
+            let mut partitions = Vec::new();
+            while let Some(((_, partition), asked)) = wanted.next_if(|((topic, _), _)| *topic == named) {
+                partitions.push(fetch.partition(partition, asked, allowed));
+            }
+            let (name, topic_id) = match (found, &named) {
+                (Ok(topic), _) => (topic.name.to_string(), topic.id),
+                (Err(_), SessionTopic::Id(id)) => (String::new(), *id),
+                (Err(_), SessionTopic::Name(name)) => (name.to_string(), TopicId::ZERO),
             };
-            fetch.topics.push(WantedTopic { name, topic_id, partitions });
+            fetch.topics.push(WantedTopic { named, name, topic_id, partitions });
         }
         fetch
     }
 
-    fn partition(&self, asked: FetchPartition, topic: Result<&TopicImage, ErrorCode>) -> WantedPartition {
-        let partition = PartitionIndex(asked.partition);
+    fn partition(
+        &self,
+        partition: PartitionIndex,
+        asked: Asked,
+        topic: Result<&TopicImage, ErrorCode>,
+    ) -> WantedPartition {
         let epoch = |epoch: i32| (epoch >= 0).then_some(LeaderEpoch(epoch));
         let position = FetchPosition {
             current_leader_epoch: epoch(asked.current_leader_epoch),
@@ -181,7 +239,7 @@ impl Fetch {
             },
         };
         let replica = topic.and_then(|topic| locate::replica(&self.services, topic, partition));
-        WantedPartition { partition, position, reader, bytes_max: bytes(asked.partition_max_bytes), replica }
+        WantedPartition { partition, asked, position, reader, bytes_max: bytes(asked.partition_max_bytes), replica }
     }
 
     /// Whether it claims to be a follower's, on a listener that serves none.
@@ -241,28 +299,39 @@ impl Fetch {
     }
 
     fn answer(self, reading: Reading) -> Answer {
+        let Some((session_id, sent)) = self.settle(&reading) else {
+            return encode(&self.context, empty(&self.context, ErrorCode::InvalidFetchSessionEpoch));
+        };
         let image = self.services.metadata.image();
         let node_id = self.services.config.node_id;
         let view = View { image: &image, listener: &self.context.connection.listener, node_id };
         let mut leaders = CurrentLeaders::new(view);
         let mut answer = empty(&self.context, ErrorCode::None);
-        let mut read = reading.partitions.into_iter();
+        answer.session_id = session_id;
+        let mut read = reading.partitions.into_iter().zip(sent);
         for topic in self.topics {
-            let partitions = topic.partitions.iter().zip(read.by_ref()).map(|(wanted, fetched)| match fetched {
-                Ok(fetched) => {
-                    wanted.count(length(&fetched));
-                    partition(wanted.partition, fetched, self.isolation)
+            let mut partitions = Vec::new();
+            for (wanted, (fetched, is_sent)) in topic.partitions.iter().zip(read.by_ref()) {
+                if !is_sent {
+                    continue;
                 }
-                Err(error) => {
-                    wanted.count_refusal();
-                    let of = TopicPartition { topic_id: topic.topic_id, partition: wanted.partition };
-                    let mut refused = FetchedPartition::error(wanted.partition, error);
-                    refused.current_leader = leaders.after(error, of);
-                    refused
-                }
-            });
-            let partitions = partitions.collect();
-            answer.topics.push(FetchedTopic { name: topic.name, topic_id: topic.topic_id, partitions });
+                partitions.push(match fetched {
+                    Ok(fetched) => {
+                        wanted.count(length(&fetched));
+                        partition(wanted.partition, fetched, self.isolation)
+                    }
+                    Err(error) => {
+                        wanted.count_refusal();
+                        let of = TopicPartition { topic_id: topic.topic_id, partition: wanted.partition };
+                        let mut refused = FetchedPartition::error(wanted.partition, error);
+                        refused.current_leader = leaders.after(error, of);
+                        refused
+                    }
+                });
+            }
+            if !partitions.is_empty() {
+                answer.topics.push(FetchedTopic { name: topic.name, topic_id: topic.topic_id, partitions });
+            }
         }
         let endpoint = |(node_id, host, port, rack): (BrokerId, &str, u16, Option<&str>)| NodeEndpoint {
             node_id,
@@ -272,6 +341,51 @@ impl Fetch {
         };
         answer.node_endpoints = leaders.endpoints().map(endpoint).collect();
         encode(&self.context, answer)
+    }
+}
+
+impl Fetch {
+    /// Brings the session up to what is about to be told: its id, and of each partition whether it is sent. Nothing if the
+    /// session went on without this answer, as when the request came twice.
+    fn settle(&self, reading: &Reading) -> Option<(i32, Vec<bool>)> {
+        let told = self
+            .topics
+            .iter()
+            .flat_map(|topic| topic.partitions.iter().map(move |wanted| (topic, wanted)))
+            .zip(&reading.partitions)
+            .map(|((topic, wanted), fetched)| {
+                (
+                    (topic.named.clone(), wanted.partition),
+                    wanted.asked,
+                    fetched.as_ref().map(told).map_err(|error| *error),
+                )
+            });
+        match self.turn {
+            Turn::Sessionless => Some((0, vec![true; reading.partitions.len()])),
+            Turn::Opening => {
+                let by_id = self.context.api_version >= TOPIC_IDS_SINCE;
+                let mut sessions = self.services.fetch_sessions.lock();
+                let ids = || i32::try_from(rand::range(1..1 << 31)).expect("the range holds 31 bits");
+                let id = sessions.open(self.follower.is_some(), by_id, told, monotonic_now(), ids);
+                Some((id, vec![true; reading.partitions.len()]))
+            }
+            Turn::Incremental { session_id, epoch } => {
+                let told = told.map(|(of, _, told)| (of, told));
+                let sent = self.services.fetch_sessions.lock().select(session_id, epoch, told)?;
+                if sent.contains(&false) {
+                    reachable!("an answer leaves out a partition of which nothing is new");
+                }
+                Some((session_id, sent))
+            }
+        }
+    }
+}
+
+fn told(fetched: &Fetched) -> Told {
+    Told {
+        high_watermark: fetched.high_watermark,
+        log_start_offset: fetched.log_start_offset,
+        has_more: fetched.records.is_some() || fetched.diverging.is_some(),
     }
 }
 

@@ -3,6 +3,7 @@
 //! It never decides anything. Made by [`crate::partitions`], read under a partition's lock.
 
 use super::isr::{Brokers, IsrProposal};
+use crate::throttle::Throttles;
 use metadata::image::Image;
 use protocol::ids::{BrokerEpoch, BrokerId, MonotonicMillis, TopicPartition, WallMillis};
 use runtime::sync::{Lock, mpsc};
@@ -64,6 +65,8 @@ pub struct ReplicaContext {
     pub proposals: mpsc::UnboundedSender<Proposed>,
     /// Where the number of a log directory goes whose disk failed.
     pub failures: mpsc::UnboundedSender<usize>,
+    /// How fast named replicas may be copied.
+    pub throttles: Throttles,
 }
 
 /// The node's monotonic clock.

@@ -5,6 +5,7 @@
 
 use super::context::monotonic_now;
 use super::fetch_wait::FetchWait;
+use super::isr::FollowerFetch;
 use super::refusal::FetchRefusal;
 use super::state::{EpochEnd, FetchPlan, FetchPosition, Isolation, Reader};
 use super::{Partition, Replica};
@@ -130,7 +131,7 @@ impl Partition {
             FetchPlan::Diverges(end) => (position.fetch_offset, Some(end)),
         };
         sometimes!(diverging.is_some() && matches!(reader, Reader::Follower(_)), "a follower's fetch diverges");
-        let records = if position.fetch_offset < upto {
+        let records = if position.fetch_offset < upto && !self.is_throttled(&replica, reader) {
             self.read(&mut replica, position.fetch_offset, upto, limits)?
         } else {
             None
@@ -158,6 +159,30 @@ impl Partition {
             log_start_offset: replica.state.log_start_offset(),
             upto,
         })
+    }
+
+    /// Whether a follower gets no records for now: the topic names this leader, the throttle is used up, and the follower
+    /// is not in sync (`ReplicaManager.shouldLeaderThrottle`). One that is in sync stays so.
+    fn is_throttled(&self, replica: &Replica, reader: &Reader) -> bool {
+        let Reader::Follower(FollowerFetch { follower, .. }) = reader else { return false };
+        let in_sync = || replica.state.in_sync().is_some_and(|in_sync| in_sync.isr().contains(follower));
+        let throttled =
+            replica.throttled.leader && !in_sync() && self.context.throttles.leaders.is_exceeded(monotonic_now());
+        sometimes!(throttled, "a leader throttles a follower");
+        throttled
+    }
+
+    /// So many bytes of records leave for a follower.
+    pub fn on_sent_to_follower(&self, bytes: u64) {
+        self.traffic.replication_bytes_out.add(bytes);
+        if self.replica.lock().throttled.leader {
+            self.context.throttles.leaders.record(bytes, monotonic_now());
+        }
+    }
+
+    /// Whether the topic names this follower as throttled.
+    pub fn is_throttled_follower(&self) -> bool {
+        self.replica.lock().throttled.follower
     }
 
     fn read(

@@ -9,6 +9,8 @@ use super::fetching::{Arrival, Asker, FetchLimits, Fetched, OffsetSpec};
 use super::isr::FollowerFetch;
 use super::state::{FetchPosition, FollowerPosition, Isolation, Reader};
 use super::*;
+use crate::throttle::Throttles;
+use metadata::config::Properties;
 use metadata::delta::Delta;
 use metadata::image::Image;
 use metadata::record::Record;
@@ -77,7 +79,11 @@ fn context(local: i32) -> (Arc<ReplicaContext>, mpsc::UnboundedReceiver<Proposed
     let image = CurrentImage::default();
     image.set(Arc::new(self::image()));
     let failures = mpsc::unbounded_channel().0;
-    (Arc::new(ReplicaContext { local: BrokerId(local), lag_max: LAG_MAX, image, proposals, failures }), taken)
+    let throttles = Throttles::new(&Properties::new());
+    (
+        Arc::new(ReplicaContext { local: BrokerId(local), lag_max: LAG_MAX, image, proposals, failures, throttles }),
+        taken,
+    )
 }
 
 impl Bench {
@@ -94,7 +100,7 @@ impl Bench {
     /// Broker 1 leading in leader epoch 0.
     async fn leading(isr: &[i32]) -> Self {
         let bench = Self::new(1).await;
-        bench.partition.set_config(LogConfig::default(), isr.len());
+        bench.partition.set_config(LogConfig::default(), isr.len(), Throttled::default());
         bench.elect(0, 0, isr).finish().await;
         bench
     }
@@ -351,6 +357,23 @@ fn a_disk_that_fails_ends_the_replica_and_tells_who_waits() {
 }
 
 #[test]
+fn a_throttled_leader_sends_nothing_more_to_a_follower_that_is_behind() {
+    run(|| async {
+        let bench = Bench::leading(&[1, 2]).await;
+        let throttled = Throttled { leader: true, follower: false };
+        bench.partition.set_config(LogConfig::default(), 1, throttled);
+        bench.append(Acks::Leader).unwrap();
+        bench.context.throttles.leaders.set_rate(1);
+        assert!(bench.fetch(3, 0).records.is_some(), "nothing of the rate is used");
+        bench.partition.on_sent_to_follower(100);
+        assert!(bench.fetch(3, 0).records.is_none());
+        assert!(bench.fetch(2, 0).records.is_some(), "it is in sync, and is kept so");
+        bench.partition.set_config(LogConfig::default(), 1, Throttled::default());
+        assert!(bench.fetch(3, 0).records.is_some(), "the topic does not name it any more");
+    });
+}
+
+#[test]
 fn a_follower_appends_only_what_follows_its_log_in_its_epoch() {
     run(|| async {
         let (leader, follower) = (Bench::leading(&[1, 2]).await, Bench::new(2).await);
@@ -394,7 +417,7 @@ fn the_mutant_z04_lets_a_follower_join_below_the_epoch_start() {
 /// A follower falls silent and leaves the ISR, and nothing more happens. Returns what the one produce that waited is told.
 async fn told_after_a_shrink() -> Result<(), AckError> {
     let mut bench = Bench::leading(&[1, 2]).await;
-    bench.partition.set_config(LogConfig::default(), 1);
+    bench.partition.set_config(LogConfig::default(), 1, Throttled::default());
     let ticket = bench.append(Acks::All).unwrap().ticket.unwrap();
     time::sleep(LAG_MAX * 2).await;
     bench.partition.tick();

@@ -6,6 +6,7 @@
 use super::{Checkpoints, Directory, FetchChange, Partitions, Replicas, log_config};
 use crate::partition::Partition;
 use crate::partition::context::{CurrentImage, Proposed, ReplicaContext, wall_now};
+use crate::throttle::Throttles;
 use futures_util::stream::{self, StreamExt};
 use metadata::config::{Properties, TopicConfig};
 use metadata::image::Image;
@@ -123,6 +124,7 @@ impl Partitions {
             image: CurrentImage::default(),
             proposals,
             failures,
+            throttles: Throttles::new(&config.properties),
         });
         let mut found = BTreeMap::new();
         let mut proof = opened[0].broker_epoch;

@@ -12,10 +12,11 @@
 use super::session::{FetchSession, SessionRequest};
 use super::truncation;
 use crate::partition::Partition;
-use crate::partition::context::ReplicaContext;
+use crate::partition::context::{ReplicaContext, monotonic_now};
 use crate::partition::copying::{Copied, FromLeader};
 use crate::partition::isr::Brokers;
 use crate::partition::state::{Cut, EpochEnd, FollowerPosition};
+use crate::throttle::Throttle;
 use client::{ClientError, Connection, ConnectionOptions, PendingResponse};
 use futures_util::future::join_all;
 use protocol::error_code::ErrorCode;
@@ -39,6 +40,9 @@ const RANK: u8 = 8;
 
 /// The first pause after an error; each further one doubles it, up to `replica.fetch.backoff.ms`.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
+
+/// How long a throttled partition is left out before the throttle is looked at again.
+const THROTTLE_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a poll that is under way is given before it is dropped for a partition that is not in it.
 const POLL_GRACE: Duration = Duration::from_millis(5);
@@ -80,6 +84,8 @@ struct Following {
     /// Errors in a row.
     failures: u32,
     not_before: Option<Instant>,
+    /// Whether the last answer left nothing of what is committed to be copied.
+    caught_up: bool,
 }
 
 impl Default for Followed {
@@ -91,7 +97,7 @@ impl Default for Followed {
 impl Followed {
     /// Copies a partition from now on, in this leader epoch.
     pub fn add(&self, partition: Arc<Partition>, leader_epoch: LeaderEpoch) {
-        let following = Following { partition, leader_epoch, failures: 0, not_before: None };
+        let following = Following { partition, leader_epoch, failures: 0, not_before: None, caught_up: false };
         self.partitions.lock().insert(following.partition.id(), following);
         self.changed.notify_one();
     }
@@ -107,11 +113,19 @@ impl Followed {
     }
 
     /// Where every partition goes on that is not pausing, and when the next one that is may go on.
-    fn positions(&self) -> (BTreeMap<TopicPartition, FollowerPosition>, Option<Instant>) {
+    ///
+    /// While the throttle is used up, a throttled replica that has not caught up is left out
+    /// (`ReplicaFetcherThread.shouldFollowerThrottle`).
+    fn positions(&self, throttle: &Throttle) -> (BTreeMap<TopicPartition, FollowerPosition>, Option<Instant>) {
         let now = time::now();
         let mut next = None;
         let mut positions = BTreeMap::new();
-        for (of, following) in self.partitions.lock().iter() {
+        let exceeded = throttle.is_exceeded(monotonic_now());
+        for (of, following) in self.partitions.lock().iter_mut() {
+            if exceeded && !following.caught_up && following.partition.is_throttled_follower() {
+                reachable!("a follower throttles itself");
+                following.not_before = Some(now + THROTTLE_PAUSE);
+            }
             match following.not_before.filter(|not_before| *not_before > now) {
                 Some(not_before) => next = Some(next.map_or(not_before, |next: Instant| next.min(not_before))),
                 None => {
@@ -201,7 +215,7 @@ impl Fetcher {
     /// Copies until it is aborted.
     pub async fn run(mut self) {
         loop {
-            let (positions, next) = self.followed.positions();
+            let (positions, next) = self.followed.positions(&self.context.throttles.followers);
             if positions.is_empty() {
                 self.rest_until(next).await;
                 continue;
@@ -329,7 +343,12 @@ impl Fetcher {
                 let Some(partition) = self.followed.current(&of, asked.leader_epoch) else { continue };
                 match take_partition(&partition, &asked, data) {
                     Taken::Done(copied) => {
-                        self.followed.change(&of, asked.leader_epoch, |following| following.failures = 0);
+                        let end = partition.standing().log_end_offset;
+                        self.followed.change(&of, asked.leader_epoch, |following| {
+                            following.failures = 0;
+                            following.caught_up = Offset(data.high_watermark) <= end;
+                        });
+                        self.count(&partition, data);
                         flushes.extend(copied.flush.map(|flush| (partition, flush)));
                         settled.extend(copied.settled);
                     }
@@ -347,6 +366,14 @@ impl Fetcher {
             if let Err(error) = flushed {
                 partition.on_failure(&error);
             }
+        }
+    }
+
+    /// What was copied of a throttled replica uses up the throttle.
+    fn count(&self, partition: &Partition, data: &PartitionData) {
+        let bytes = data.records.as_ref().map_or(0, |records| records.len() as u64);
+        if bytes > 0 && partition.is_throttled_follower() {
+            self.context.throttles.followers.record(bytes, monotonic_now());
         }
     }
 

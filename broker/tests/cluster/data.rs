@@ -248,24 +248,37 @@ fn an_idempotent_producer_writes_each_batch_once() {
 }
 
 #[test]
-fn fetch_sessions_are_declined_and_never_gone_on_with() {
+fn a_fetch_session_tells_only_what_is_new() {
     run(7, || async {
         let cluster = Cluster::start(1);
         cluster.whole().await;
         let connection = Cluster::connect(1).await;
         let id = create_topic(&connection, "orders", 1, 1, &[]).await;
         connect_to_leader(&connection, "orders").await;
-        let with = |session_id, epoch| {
+        let whole = |session_id, epoch| {
             fetch_request("orders", id, 0, 0, 0).with_session_id(session_id).with_session_epoch(epoch)
         };
-        let error = async |request: FetchRequest| {
+        // Names nothing: what the session knows is asked for.
+        let goes_on = |session_id, epoch| whole(session_id, epoch).with_topics(Vec::new());
+        let told = async |request: FetchRequest| {
             let answer = connection.call_at(12, &request).await.unwrap();
-            (ErrorCode::from_wire(answer.error_code), answer.session_id, answer.responses.len())
+            let told = answer.responses.iter().flat_map(|topic| &topic.partitions);
+            let sizes: Vec<bool> =
+                told.map(|told| told.records.as_ref().is_some_and(|bytes| !bytes.is_empty())).collect();
+            (ErrorCode::from_wire(answer.error_code), answer.session_id, sizes)
         };
-        assert_eq!(error(with(0, 0)).await, (ErrorCode::None, 0, 1));
-        assert_eq!(error(with(0, -1)).await, (ErrorCode::None, 0, 1));
-        assert_eq!(error(with(5, 1)).await, (ErrorCode::FetchSessionIdNotFound, 0, 0));
-        assert_eq!(error(with(0, 3)).await, (ErrorCode::InvalidFetchSessionEpoch, 0, 0));
+        let (error, session, sizes) = told(whole(0, 0)).await;
+        assert_eq!((error, sizes), (ErrorCode::None, vec![false]));
+        assert!(session > 0, "{session}");
+        assert_eq!(told(goes_on(session, 1)).await, (ErrorCode::None, session, vec![]));
+        produce(&connection, "orders", 0, batch(&["a"]), -1).await;
+        assert_eq!(told(goes_on(session, 2)).await, (ErrorCode::None, session, vec![true]));
+        assert_eq!(told(goes_on(session, 2)).await, (ErrorCode::InvalidFetchSessionEpoch, 0, vec![]));
+        assert_eq!(told(goes_on(session + 1, 1)).await, (ErrorCode::FetchSessionIdNotFound, 0, vec![]));
+        let with_ids = connection.call_at(13, &goes_on(session, 3)).await.unwrap();
+        assert_eq!(ErrorCode::from_wire(with_ids.error_code), ErrorCode::FetchSessionTopicIdError);
+        assert_eq!(told(whole(session, -1)).await, (ErrorCode::None, 0, vec![true]));
+        assert_eq!(told(goes_on(session, 3)).await, (ErrorCode::FetchSessionIdNotFound, 0, vec![]));
     });
 }
 

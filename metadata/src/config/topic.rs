@@ -5,7 +5,8 @@ use super::effective::{self, Layers};
 use super::keys::{self, Scope};
 use super::values::{ConfigError, known, parse_boolean, parse_double, parse_list, parse_long};
 use crate::image::Image;
-use std::collections::BTreeMap;
+use protocol::ids::{BrokerId, PartitionIndex};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What happens to records that are older than they need be; both may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,15 @@ pub enum TimestampType {
     LogAppendTime,
 }
 
+/// Which replicas of a topic are copied no faster than the brokers' throttles allow (KIP-73).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ThrottledReplicas {
+    /// Every one.
+    All,
+    /// These; most often none.
+    Of(BTreeSet<(PartitionIndex, BrokerId)>),
+}
+
 /// The settings of one topic. Times are in milliseconds, sizes in bytes; `None` is "without limit".
 #[derive(Clone, Debug, PartialEq)]
 pub struct TopicConfig {
@@ -63,8 +73,12 @@ pub struct TopicConfig {
     pub flush_messages: u64,
     /// `flush.ms`
     pub flush_ms: u64,
+    /// `follower.replication.throttled.replicas`
+    pub follower_throttled_replicas: ThrottledReplicas,
     /// `index.interval.bytes`
     pub index_interval_bytes: u64,
+    /// `leader.replication.throttled.replicas`
+    pub leader_throttled_replicas: ThrottledReplicas,
     /// `max.compaction.lag.ms`
     pub max_compaction_lag_ms: u64,
     /// `max.message.bytes`
@@ -157,7 +171,9 @@ impl TopicConfig {
             file_delete_delay_ms: value.unsigned("file.delete.delay.ms"),
             flush_messages: value.unsigned("flush.messages"),
             flush_ms: value.unsigned("flush.ms"),
+            follower_throttled_replicas: throttled_replicas(&value.text("follower.replication.throttled.replicas")),
             index_interval_bytes: value.unsigned("index.interval.bytes"),
+            leader_throttled_replicas: throttled_replicas(&value.text("leader.replication.throttled.replicas")),
             max_compaction_lag_ms: value.unsigned("max.compaction.lag.ms"),
             max_message_bytes: value.int("max.message.bytes").unsigned_abs(),
             message_timestamp_after_max_ms: value.unsigned("message.timestamp.after.max.ms"),
@@ -224,6 +240,28 @@ fn compression_type(text: &str) -> CompressionType {
         "zstd" => CompressionType::Zstd,
         _ => unreachable!("{JUDGED}: {text}"),
     }
+}
+
+impl ThrottledReplicas {
+    /// Whether a partition's replica on a broker is among them (`ReplicationQuotaManager.isThrottled`).
+    pub fn contains(&self, partition: PartitionIndex, broker_id: BrokerId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Of(replicas) => replicas.contains(&(partition, broker_id)),
+        }
+    }
+}
+
+fn throttled_replicas(text: &str) -> ThrottledReplicas {
+    if text.trim() == "*" {
+        return ThrottledReplicas::All;
+    }
+    let pair = |item: &str| {
+        let (partition, broker_id) = item.split_once(':').expect(JUDGED);
+        // A number that is too large for one names no replica.
+        Some((PartitionIndex(partition.parse().ok()?), BrokerId(broker_id.parse().ok()?)))
+    };
+    ThrottledReplicas::Of(parse_list(text).filter_map(pair).collect())
 }
 
 fn timestamp_type(text: &str) -> TimestampType {

@@ -65,7 +65,7 @@ impl Machine {
         let checkpoint = (rand::range(0..2) == 0).then(|| Offset(rand::range(0..200) as i64));
         let (context, proposals) = context(id.0);
         let partition = Partition::new(tp(), "orders".into(), 0, log.unwrap(), checkpoint, context.clone());
-        partition.set_config(config, MIN_ISR);
+        partition.set_config(config, MIN_ISR, Throttled::default());
         Self { platter, context, proposals, partition, life }
     }
 

@@ -181,6 +181,10 @@ keys! { KEYS
         "Which replica a consumer is sent to; only the rack-aware one is known.";
     public honoured "replica.socket.timeout.ms", Int, Some("30000"), AtLeast(0),
         "How long a follower waits for its leader's answer.";
+    public honoured "replication.quota.window.num", Int, Some("11"), AtLeast(1),
+        "Over how many windows the rate of throttled replication is measured.";
+    public honoured "replication.quota.window.size.seconds", Int, Some("1"), AtLeast(1),
+        "How long each of these windows is.";
     public honoured "sasl.enabled.mechanisms", List, Some("GSSAPI"), Any, "The SASL mechanisms that clients may use.";
     public honoured "sasl.jaas.config", Password, None, Any, "Credentials, as a JAAS line.";
     public honoured "sasl.mechanism.inter.broker.protocol", Text, Some("GSSAPI"), Any,

@@ -130,8 +130,6 @@ keys! { KEYS
     public ignored "remote.log.storage.manager.class.path", Text, None, Any, "";
     public ignored "remote.log.storage.manager.impl.prefix", Text, Some("rsm.config."), Any, "";
     public ignored "replica.socket.receive.buffer.bytes", Int, Some("65536"), Any, "";
-    public ignored "replication.quota.window.num", Int, Some("11"), Any, "";
-    public ignored "replication.quota.window.size.seconds", Int, Some("1"), Any, "";
     public ignored "request.timeout.ms", Int, Some("30000"), Any, "";
     public ignored "sasl.client.callback.handler.class", Class, None, Any, "";
     public ignored "sasl.kerberos.kinit.cmd", Text, Some("/usr/bin/kinit"), Any, "";

@@ -5,10 +5,10 @@
 use super::{Check::*, Key, Kind::*, Treatment, keys};
 
 keys! { KEYS
-    internal mapped "follower.replication.throttled.rate", Long, Some("9223372036854775807"), AtLeast(0),
-        "How many bytes a second throttled followers copy at most. Has no effect: nothing is throttled.";
-    internal mapped "leader.replication.throttled.rate", Long, Some("9223372036854775807"), AtLeast(0),
-        "How many bytes a second throttled leaders give at most. Has no effect: nothing is throttled.";
+    internal honoured "follower.replication.throttled.rate", Long, Some("9223372036854775807"), AtLeast(0),
+        "How many bytes a second throttled followers copy at most.";
+    internal honoured "leader.replication.throttled.rate", Long, Some("9223372036854775807"), AtLeast(0),
+        "How many bytes a second throttled leaders give at most.";
     internal mapped "replica.alter.log.dirs.io.max.bytes.per.second", Long, Some("9223372036854775807"), AtLeast(0),
         "How fast replicas move between directories at most. Has no effect: nothing is throttled.";
 }

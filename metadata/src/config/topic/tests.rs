@@ -24,7 +24,13 @@ fn a_topic_that_says_nothing_has_kafkas_defaults() {
         file_delete_delay_ms: 60000,
         flush_messages: 9223372036854775807,
         flush_ms: 9223372036854775807,
+        follower_throttled_replicas: Of(
+            {},
+        ),
         index_interval_bytes: 4096,
+        leader_throttled_replicas: Of(
+            {},
+        ),
         max_compaction_lag_ms: 9223372036854775807,
         max_message_bytes: 1048588,
         message_timestamp_after_max_ms: 3600000,
@@ -69,6 +75,19 @@ fn what_a_topic_says_holds() {
     assert_eq!(config.segment_bytes, 512);
     assert_eq!(config.compression_type, CompressionType::Zstd);
     assert_eq!((config.effective_min_isr(3), config.effective_min_isr(1)), (2, 1));
+}
+
+#[test]
+fn throttled_replicas_are_pairs_or_all() {
+    let named = |text: &str| {
+        let replicas = throttled_replicas(text);
+        [(0, 1), (1, 2), (1, 1)]
+            .map(|(partition, broker)| replicas.contains(PartitionIndex(partition), BrokerId(broker)))
+    };
+    assert_eq!(named(""), [false, false, false]);
+    assert_eq!(named("*"), [true, true, true]);
+    assert_eq!(named("0:1, 1:2"), [true, true, false]);
+    assert_eq!(named("0:99999999999,1:1"), [false, false, true]);
 }
 
 #[test]
