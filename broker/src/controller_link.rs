@@ -8,8 +8,8 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use protocol::error_code::ErrorCode;
 use protocol::ids::BrokerId;
 use protocol::messages::{
-    AllocateProducerIdsResponse, AlterPartitionResponse, BrokerHeartbeatResponse, BrokerRegistrationResponse,
-    DescribeClusterRequest, EnvelopeResponse, Request,
+    AllocateProducerIdsResponse, AlterPartitionResponse, AssignReplicasToDirsResponse, BrokerHeartbeatResponse,
+    BrokerRegistrationResponse, DescribeClusterRequest, EnvelopeResponse, Request,
 };
 use runtime::sync::{AsyncMutex, Lock};
 use runtime::time::{self, Instant};
@@ -50,6 +50,7 @@ macro_rules! answers {
 answers!(
     AllocateProducerIdsResponse,
     AlterPartitionResponse,
+    AssignReplicasToDirsResponse,
     BrokerHeartbeatResponse,
     BrokerRegistrationResponse,
     EnvelopeResponse,

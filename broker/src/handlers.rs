@@ -7,6 +7,7 @@ pub(crate) mod context;
 
 mod alter_configs;
 mod alter_partition_reassignments;
+mod alter_replica_log_dirs;
 mod alteration;
 mod api_versions;
 mod auto_creation;
@@ -58,12 +59,13 @@ use protocol::{
     frame::{FrameError, RequestHead, decode_body},
     internal::BrokerProbeRequest,
     messages::{
-        AlterConfigsRequest, AlterPartitionReassignmentsRequest, ApiVersionsRequest, CreatePartitionsRequest,
-        CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
-        DescribeLogDirsRequest, DescribeProducersRequest, DescribeQuorumRequest, DescribeTopicPartitionsRequest,
-        ElectLeadersRequest, FetchRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
-        ListConfigResourcesRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest,
-        OffsetForLeaderEpochRequest, ProduceRequest, Request, UnregisterBrokerRequest, UpdateFeaturesRequest,
+        AlterConfigsRequest, AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest, ApiVersionsRequest,
+        CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+        DescribeClusterRequest, DescribeConfigsRequest, DescribeLogDirsRequest, DescribeProducersRequest,
+        DescribeQuorumRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest,
+        IncrementalAlterConfigsRequest, InitProducerIdRequest, ListConfigResourcesRequest, ListOffsetsRequest,
+        ListPartitionReassignmentsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest, Request,
+        UnregisterBrokerRequest, UpdateFeaturesRequest,
     },
 };
 use runtime::sync::Lock;
@@ -161,6 +163,7 @@ table! {
     OffsetForLeaderEpochRequest => offset_for_leader_epoch,
     DescribeConfigsRequest => describe_configs,
     AlterConfigsRequest => alter_configs,
+    AlterReplicaLogDirsRequest => alter_replica_log_dirs,
     DescribeLogDirsRequest => describe_log_dirs,
     CreatePartitionsRequest => create_partitions,
     ElectLeadersRequest => elect_leaders,

@@ -35,7 +35,7 @@ use protocol::{
     api::Plane,
     ids::{BrokerEpoch, BrokerId, IncarnationId, MetadataOffset},
 };
-use replication::{fetcher::FetcherConfig, fetchers::Fetchers, isr_updates::IsrUpdates};
+use replication::{assignments, fetcher::FetcherConfig, fetchers::Fetchers, isr_updates::IsrUpdates};
 use runtime::{
     disk::Disk,
     rand,
@@ -144,11 +144,17 @@ impl Broker {
         let (stop_tasks, stop) = shutdown();
         let (serve_clients, serving) = watch::channel(false);
         let fetchers = Fetchers::new(partitions.context().clone(), fetching, outgoing.fetching);
-        let isr_updates = IsrUpdates::new(partitions.clone(), controllers, outgoing.proposals);
+        let isr_updates = IsrUpdates::new(partitions.clone(), controllers.clone(), outgoing.proposals);
         let tasks = vec![
             task::spawn(follow(services.clone(), source, stop.clone())),
             task::spawn(fetchers.run(stop.clone())),
             task::spawn(isr_updates.run(stop.clone())),
+            task::spawn(assignments::run(
+                partitions.context().clone(),
+                controllers,
+                outgoing.assignments,
+                stop.clone(),
+            )),
             task::spawn(partitions.run(stop.clone())),
             task::spawn(open(services.clone(), server.clone(), client, serve_clients, stop)),
         ];

@@ -12,6 +12,7 @@ pub mod deletion;
 pub mod fetch_wait;
 pub mod fetching;
 pub mod isr;
+pub mod moving;
 pub mod position;
 pub mod refusal;
 pub mod state;
@@ -28,6 +29,7 @@ use runtime::sync::{Guard, Lock, Notify};
 use runtime::{buggify, mutant, mutant_diverged, observe, rand, sometimes, task, time};
 use state::{Answered, Effects, PartitionState, PartitionUpdate, Role, Transition, initial_high_watermark};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use storage::{Log, LogConfig, LogError, SyncTask};
 use waiting::Parked;
@@ -39,8 +41,8 @@ const RANK: u8 = 10;
 pub struct Partition {
     id: TopicPartition,
     topic: Arc<str>,
-    /// The number of the log directory that holds it.
-    directory: usize,
+    /// The number of the log directory that holds it, until it moves to another.
+    directory: AtomicUsize,
     context: Arc<ReplicaContext>,
     traffic: Arc<Traffic>,
     replica: Lock<Replica>,
@@ -55,6 +57,10 @@ struct Replica {
     /// Woken when the low watermark may have risen, or will not be known here any more.
     low_watermark_moved: Arc<Notify>,
     throttled: Throttled,
+    /// How often the log was cut.
+    cuts: u64,
+    /// Whether the log stands still, for its copy is about to take its place.
+    held: bool,
     /// How many removals of segments are not durable yet: until then the log refuses appends.
     unsettled: usize,
 }
@@ -137,8 +143,18 @@ impl Partition {
         let state = PartitionState::new(context.local, context.lag_max, join_floor, (start, end), high_watermark);
         let (acknowledgements, parked) = (Acknowledgements::default(), Parked::default());
         let low_watermark_moved = Arc::default();
-        let throttled = Throttled::default();
-        let replica = Replica { state, log, acknowledgements, parked, low_watermark_moved, throttled, unsettled: 0 };
+        let replica = Replica {
+            state,
+            log,
+            acknowledgements,
+            parked,
+            low_watermark_moved,
+            throttled: Throttled::default(),
+            cuts: 0,
+            held: false,
+            unsettled: 0,
+        };
+        let directory = AtomicUsize::new(directory);
         let traffic = Arc::default();
         Arc::new(Self { id, topic, directory, context, traffic, replica: Lock::new(RANK, replica) })
     }
@@ -160,7 +176,7 @@ impl Partition {
 
     /// The number of the log directory that holds it.
     pub fn directory(&self) -> usize {
-        self.directory
+        self.directory.load(Ordering::Acquire)
     }
 
     /// The name of its directory.
@@ -376,7 +392,7 @@ impl Partition {
         replica.acknowledgements.tell_all(Err(AckError::Offline));
         replica.wake_all_fetches();
         // A receiver that is gone has stopped already.
-        let _ = self.context.failures.send(self.directory);
+        let _ = self.context.failures.send(self.directory());
     }
 
     /// Sees a cut through to the device, whether or not somebody awaits it: until then the log refuses appends.

@@ -9,6 +9,7 @@ mod checkpoints;
 mod creation;
 mod deletion;
 mod loading;
+pub mod moving;
 
 pub use loading::{LoadError, Loaded, Outgoing, PartitionsConfig};
 
@@ -20,7 +21,8 @@ use metadata::config::{Properties, TimestampType as TopicTimestampType, TopicCon
 use metadata::delta::Changes;
 use metadata::image::{Image, PartitionImage};
 use metadata::record::ConfigResource;
-use protocol::ids::{BrokerId, DirectoryId, IncarnationId, LeaderEpoch, TopicPartition};
+use moving::Assignment;
+use protocol::ids::{BrokerId, DirectoryId, IncarnationId, LeaderEpoch, PartitionIndex, TopicPartition};
 use protocol::record_batch::TimestampType;
 use runtime::disk::{DirectoryLock, Disk};
 use runtime::sync::{AsyncMutex, Lock, Notify, Semaphore, mpsc};
@@ -101,6 +103,16 @@ struct Replicas {
     stopped: bool,
 }
 
+/// Replicas that move between directories.
+#[derive(Default)]
+struct Moves {
+    underway: BTreeMap<TopicPartition, moving::Move>,
+    /// Where replicas are to be created that are not here yet.
+    preferred: BTreeMap<TopicPartition, usize>,
+    /// What was moving when the broker stopped: topic, partition, and where to.
+    interrupted: Vec<(String, PartitionIndex, usize)>,
+}
+
 /// Every replica on this broker.
 pub struct Partitions {
     context: Arc<ReplicaContext>,
@@ -109,6 +121,8 @@ pub struct Partitions {
     directories: Vec<Directory>,
     replicas: Lock<Replicas>,
     fetching: mpsc::UnboundedSender<FetchChange>,
+    moves: Lock<Moves>,
+    assignments: mpsc::UnboundedSender<Assignment>,
     failures: Lock<Option<mpsc::UnboundedReceiver<usize>>>,
     /// Woken when a log directory fails.
     failed: Notify,
@@ -213,6 +227,7 @@ impl Partitions {
                 self.place(image, of);
             }
         }
+        self.resume_moves(image);
         let stray = std::mem::take(&mut self.replicas.lock().found);
         sometimes!(!stray.is_empty(), "a log was found that the metadata does not assign to this broker");
         for partition in stray.into_values() {
@@ -243,6 +258,7 @@ impl Partitions {
                     replicas.hosted.insert(of, hosted);
                     if let Some(found) = &found {
                         self.configure(image, found);
+                        self.correct_assignment(image, found);
                     }
                     found
                 }
@@ -291,6 +307,7 @@ impl Partitions {
         let removed = self.replicas.lock().hosted.remove(&of);
         let Some(Hosted::Here(partition)) = removed else { return };
         tracing::info!(partition = %of, topic = %partition.topic(), "a replica is removed");
+        self.moves.lock().underway.remove(&of);
         self.change_fetching(FetchChange::Stop { partition: of });
         self.delete(&partition);
     }
@@ -328,6 +345,7 @@ impl Partitions {
         let rate = |name| broker_long(&layers, name).unsigned_abs();
         self.context.throttles.leaders.set_rate(rate("leader.replication.throttled.rate"));
         self.context.throttles.followers.set_rate(rate("follower.replication.throttled.rate"));
+        self.context.throttles.moves.set_rate(rate("replica.alter.log.dirs.io.max.bytes.per.second"));
     }
 
     fn configure(&self, image: &Image, partition: &Partition) {

@@ -3,6 +3,7 @@
 //! It never decides where a log is cut nor who is in sync ([`truncation`], `partition::isr`). Driven by what `partitions`
 //! makes of the metadata.
 
+pub mod assignments;
 pub mod fetcher;
 pub mod fetchers;
 pub mod isr_updates;

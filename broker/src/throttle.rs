@@ -27,6 +27,8 @@ pub struct Throttles {
     pub leaders: Throttle,
     /// What followers copy that are not in sync.
     pub followers: Throttle,
+    /// What is copied from one directory to another.
+    pub moves: Throttle,
 }
 
 impl Throttle {
@@ -57,6 +59,11 @@ impl Throttles {
     pub fn new(properties: &Properties) -> Self {
         let throttle =
             || Throttle::new(properties, "replication.quota.window.num", "replication.quota.window.size.seconds");
-        Self { leaders: throttle(), followers: throttle() }
+        let moves = Throttle::new(
+            properties,
+            "alter.log.dirs.replication.quota.window.num",
+            "alter.log.dirs.replication.quota.window.size.seconds",
+        );
+        Self { leaders: throttle(), followers: throttle(), moves }
     }
 }

@@ -38,11 +38,12 @@ use protocol::ids::{BrokerEpoch, BrokerId, MonotonicMillis, TopicId};
 use protocol::messages::{
     AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterConfigsRequest, AlterConfigsResponse,
     AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, AlterPartitionRequest,
-    AlterPartitionResponse, BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest,
-    BrokerRegistrationResponse, CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest,
-    CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, ElectLeadersRequest, ElectLeadersResponse,
-    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, ListPartitionReassignmentsRequest,
-    ListPartitionReassignmentsResponse, UpdateFeaturesRequest, UpdateFeaturesResponse,
+    AlterPartitionResponse, AssignReplicasToDirsRequest, AssignReplicasToDirsResponse, BrokerHeartbeatRequest,
+    BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse, CreatePartitionsRequest,
+    CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
+    ElectLeadersRequest, ElectLeadersResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+    ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse, UpdateFeaturesRequest,
+    UpdateFeaturesResponse,
 };
 use std::sync::Arc;
 
@@ -71,6 +72,8 @@ pub enum ControlRequest {
     AlterPartition(AlterPartitionRequest),
     /// A broker needs producer ids to give away (67).
     AllocateProducerIds(AllocateProducerIdsRequest),
+    /// A broker says in which directories replicas of it are (73).
+    AssignReplicasToDirs(AssignReplicasToDirsRequest),
     /// A client creates topics (19).
     CreateTopics {
         /// What it asks for.
@@ -143,6 +146,8 @@ pub enum ControlResponse {
     Heartbeat(BrokerHeartbeatResponse),
     /// To [`ControlRequest::AlterPartition`].
     AlterPartition(AlterPartitionResponse),
+    /// To [`ControlRequest::AssignReplicasToDirs`].
+    AssignReplicasToDirs(AssignReplicasToDirsResponse),
     /// To [`ControlRequest::AllocateProducerIds`].
     AllocateProducerIds(AllocateProducerIdsResponse),
     /// To [`ControlRequest::CreateTopics`].
@@ -245,6 +250,9 @@ impl Control {
             }
             ControlRequest::AlterPartition(request) => {
                 ControlResponse::AlterPartition(partitions::alter(&mut draft, &request))
+            }
+            ControlRequest::AssignReplicasToDirs(request) => {
+                ControlResponse::AssignReplicasToDirs(directories::assign(&mut draft, request))
             }
             ControlRequest::AllocateProducerIds(request) => {
                 ControlResponse::AllocateProducerIds(producer_ids::allocate(&mut draft, &request))

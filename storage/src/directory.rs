@@ -14,6 +14,7 @@ const LOCK: &str = ".lock";
 const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 const DELETED_SUFFIX: &str = "-delete";
 const STRAY_SUFFIX: &str = "-stray";
+const FUTURE_SUFFIX: &str = "-future";
 /// The longest name that file systems take.
 const NAME_BYTES_MAX: usize = 255;
 
@@ -173,6 +174,13 @@ pub enum Kind {
     Deleted,
     /// A log that did not belong here when it was found, set aside.
     Stray,
+    /// What was copied of a log that was moving here from another directory (KIP-113).
+    Future {
+        /// The topic's name.
+        topic: String,
+        /// Which of its partitions.
+        partition: PartitionIndex,
+    },
     /// Something else.
     Other,
 }
@@ -196,6 +204,8 @@ pub fn list(disk: &Disk) -> Result<Vec<(String, Kind)>, LogError> {
             Kind::Deleted
         } else if name.ends_with(STRAY_SUFFIX) {
             Kind::Stray
+        } else if let Some((topic, partition)) = parse_future_name(name) {
+            Kind::Future { topic: topic.to_owned(), partition }
         } else if let Some((topic, partition)) = parse_name(name) {
             Kind::Log { topic: topic.to_owned(), partition }
         } else {
@@ -210,6 +220,17 @@ pub fn list(disk: &Disk) -> Result<Vec<(String, Kind)>, LogError> {
 /// system would not take the whole.
 pub fn deleted_name(directory: &str, unique: Uuid) -> String {
     renamed(directory, unique, DELETED_SUFFIX)
+}
+
+/// The name under which a log is copied that moves here from another directory.
+pub fn future_name(directory: &str, unique: Uuid) -> String {
+    renamed(directory, unique, FUTURE_SUFFIX)
+}
+
+/// The partition that a directory is named for that is not all there yet.
+fn parse_future_name(name: &str) -> Option<(&str, PartitionIndex)> {
+    let (directory, _unique) = name.strip_suffix(FUTURE_SUFFIX)?.rsplit_once('.')?;
+    parse_name(directory)
 }
 
 /// The name under which a log is set aside that does not belong here.

@@ -6,7 +6,7 @@ use super::{
     view::text,
 };
 use crate::partition::Partition;
-use crate::partitions::DirectoryDescription;
+use crate::partitions::{DirectoryDescription, moving::FutureReplica};
 use protocol::{
     error_code::ErrorCode,
     ids::PartitionIndex,
@@ -42,7 +42,8 @@ pub(super) fn handle(services: &Arc<Services>, context: &RequestContext, request
         let mut results = Vec::new();
         for (number, directory) in services.partitions.describe_directories().into_iter().enumerate() {
             let replicas = services.partitions.all().into_iter().filter(|replica| replica.directory() == number);
-            results.push(describe(directory, replicas, &asked).await);
+            let moving_here = services.partitions.future_replicas(number);
+            results.push(describe(directory, replicas, moving_here, &asked).await);
         }
         let response =
             DescribeLogDirsResponse::default().with_throttle_time_ms(context.throttle_time_ms()).with_results(results);
@@ -53,6 +54,7 @@ pub(super) fn handle(services: &Arc<Services>, context: &RequestContext, request
 async fn describe(
     directory: DirectoryDescription,
     replicas: impl Iterator<Item = Arc<Partition>>,
+    moving_here: Vec<FutureReplica>,
     asked: &Asked,
 ) -> DescribeLogDirsResult {
     let result = DescribeLogDirsResult::default()
@@ -63,10 +65,14 @@ async fn describe(
         return result.with_error_code(ErrorCode::KafkaStorageError.code());
     }
     let mut topics: BTreeMap<Arc<str>, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
+    let is_wanted = |topic: &Arc<str>, partition| {
+        asked.as_ref().is_none_or(|asked| asked.contains(&(topic.to_string(), partition)))
+    };
+    for future in moving_here.iter().filter(|future| is_wanted(&future.topic, future.partition)) {
+        topics.entry(future.topic.clone()).or_default().push(describe_future(future));
+    }
     for replica in replicas {
-        let partition = replica.id().partition;
-        let wanted = asked.as_ref().is_none_or(|asked| asked.contains(&(replica.topic().to_string(), partition)));
-        if wanted {
+        if is_wanted(replica.topic(), replica.id().partition) {
             topics.entry(replica.topic().clone()).or_default().push(describe_replica(&replica));
         }
     }
@@ -84,8 +90,16 @@ async fn describe(
     }
 }
 
-/// Its size, and how far its log ends before its high watermark (`ReplicaManager.getLogEndOffsetLag`). No replica is
-/// moving to another directory.
+/// What was copied so far of a replica that is moving here.
+fn describe_future(future: &FutureReplica) -> DescribeLogDirsPartition {
+    DescribeLogDirsPartition::default()
+        .with_partition_index(future.partition.0)
+        .with_partition_size(i64::try_from(future.size).unwrap_or(i64::MAX))
+        .with_offset_lag(future.lag)
+        .with_is_future_key(true)
+}
+
+/// Its size, and how far its log ends before its high watermark (`ReplicaManager.getLogEndOffsetLag`).
 fn describe_replica(replica: &Partition) -> DescribeLogDirsPartition {
     let standing = replica.standing();
     DescribeLogDirsPartition::default()

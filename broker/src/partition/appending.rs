@@ -215,6 +215,7 @@ impl Partition {
         if acknowledged_early {
             self.acknowledge_before_append(&replica, headers, leader_epoch);
         }
+        replica.check_not_held().map_err(storage::AppendError::from)?;
         let before = replica.state.log_end_offset();
         let appended = match replica.log.append_as_leader(batches, headers, leader_epoch, wall_now()) {
             Ok(appended) => appended,

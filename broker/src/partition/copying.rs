@@ -109,6 +109,7 @@ impl Partition {
             return Ok(Copied::default());
         }
         let records = up_to_epoch(sent.records, asked.leader_epoch)?;
+        replica.check_not_held()?;
         if !records.is_empty()
             && let Err(error) = replica.log.append_as_follower(records)
         {
@@ -148,6 +149,10 @@ impl Partition {
         }
         let cut = decide(&CutView { log_end_offset: replica.state.log_end_offset(), log: &replica.log });
         let high_watermark = replica.state.high_watermark();
+        if !matches!(cut, Cut::Nowhere) {
+            replica.check_not_held()?;
+            replica.cuts += 1;
+        }
         let done = match cut {
             Cut::Nowhere => return Ok(Copied { current: true, ..Copied::default() }),
             Cut::To(offset) => replica.log.truncate_to(offset),

@@ -66,6 +66,7 @@ impl Partitions {
         // What was published before it was listed has not reached it; what comes after does.
         let image = self.context.image.get();
         self.configure(&image, &partition);
+        self.correct_assignment(&image, &partition);
         if let Some(state) = image.partition(of) {
             self.update(&partition, state);
         }
@@ -84,7 +85,7 @@ impl Partitions {
         name: &str,
     ) -> Result<Option<(Log, usize)>, LogError> {
         let image = self.context.image.get();
-        let number = self.choose_directory(image.partition(of));
+        let number = self.choose_directory(of, image.partition(of));
         let disk = &self.directories[number].disk;
         let config = log_config(&TopicConfig::resolve(&image, &self.properties, topic));
         let turn = self.device.acquire().await;
@@ -140,9 +141,14 @@ impl Partitions {
         });
     }
 
-    /// The directory that the metadata assigns, if it is one of ours and works; otherwise the one with the fewest replicas
+    /// The directory that an operator chose, or that the metadata assigns, if it is one of ours and works; otherwise the one with the fewest replicas
     /// (KIP-858).
-    fn choose_directory(&self, state: Option<&PartitionImage>) -> usize {
+    fn choose_directory(&self, of: TopicPartition, state: Option<&PartitionImage>) -> usize {
+        if let Some(preferred) =
+            self.moves.lock().preferred.remove(&of).filter(|number| !self.directories[*number].has_failed())
+        {
+            return preferred;
+        }
         let assigned = state.and_then(|state| assigned_directory(state, self.context.local));
         let works = |number: &usize| !self.directories[*number].has_failed();
         let named = self.directories.iter().position(|directory| Some(directory.id) == assigned).filter(works);
@@ -158,15 +164,29 @@ impl Partitions {
     /// are being answered find their files.
     pub(super) fn delete(self: &Arc<Self>, partition: &Arc<Partition>) {
         let delay = partition.file_delete_delay();
-        let renamed = match partition.delete() {
-            Ok(renamed) => renamed,
+        match partition.delete() {
+            Ok(renamed) => self.remove_later(partition.directory(), renamed, delay),
             Err(error) => {
                 partition.on_failure(&error);
                 self.fail_directory(partition.directory());
-                return;
             }
-        };
-        let disk = self.directories[partition.directory()].disk.clone();
+        }
+    }
+
+    /// As [`Self::delete`], for a log that is no replica's any more.
+    pub(super) fn delete_log(&self, number: usize, log: &Log) {
+        let delay = Duration::from_millis(log.config().file_delete_delay_ms);
+        match log.mark_deleted() {
+            Ok(renamed) => self.remove_later(number, renamed, delay),
+            Err(error) => {
+                tracing::error!(directory = log.directory(), %error, "a log cannot be deleted");
+                self.fail_directory(number);
+            }
+        }
+    }
+
+    fn remove_later(&self, number: usize, renamed: String, delay: Duration) {
+        let disk = self.directories[number].disk.clone();
         task::spawn(async move {
             let synced = disk.sync_directory("").await;
             time::sleep(delay).await;
@@ -178,7 +198,7 @@ impl Partitions {
     }
 }
 
-fn assigned_directory(state: &PartitionImage, local: BrokerId) -> Option<protocol::ids::DirectoryId> {
+pub(super) fn assigned_directory(state: &PartitionImage, local: BrokerId) -> Option<protocol::ids::DirectoryId> {
     let at = state.replicas.iter().position(|replica| *replica == local)?;
     state.directories.get(at).copied()
 }

@@ -19,16 +19,17 @@ impl Partitions {
                 continue;
             }
             let stored = self.checkpoint_log_starts(number).await;
-            for partition in retired {
+            // One that moved meanwhile has its start written down elsewhere.
+            for partition in retired.into_iter().filter(|partition| partition.directory() == number) {
                 let Some(stored) = stored.get(partition.topic(), partition.id().partition) else { continue };
                 let deleted = partition.delete_segments_below(stored);
-                self.remove_later(&partition, deleted);
+                self.remove_segments_later(&partition, deleted);
             }
         }
     }
 
     /// Removes files after `file.delete.delay.ms`, so that fetches that are being answered find them.
-    fn remove_later(&self, partition: &Partition, deleted: DeletedFiles) {
+    fn remove_segments_later(&self, partition: &Partition, deleted: DeletedFiles) {
         if deleted.is_empty() {
             return;
         }

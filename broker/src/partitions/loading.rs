@@ -3,7 +3,8 @@
 //! The first act is to take the mark of a clean stop, of all directories, before any log is opened: a crash in the middle
 //! of loading must not look like a clean stop the next time (KAFKA-10471).
 
-use super::{Checkpoints, Directory, FetchChange, Partitions, Replicas, log_config};
+use super::moving::Assignment;
+use super::{Checkpoints, Directory, FetchChange, Moves, Partitions, Replicas, log_config};
 use crate::partition::Partition;
 use crate::partition::context::{CurrentImage, Proposed, ReplicaContext, wall_now};
 use crate::throttle::Throttles;
@@ -13,7 +14,7 @@ use metadata::image::Image;
 use protocol::ids::{BrokerEpoch, BrokerId, DirectoryId, IncarnationId, Offset, PartitionIndex, TopicPartition};
 use runtime::disk::Disk;
 use runtime::sync::{AsyncMutex, Lock, Notify, Semaphore, mpsc};
-use runtime::{mutant, mutant_diverged, sometimes, task, time};
+use runtime::{mutant, mutant_diverged, reachable, sometimes, task, time};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -23,6 +24,8 @@ use storage::{Checkpoint, Log, LogError, Recovery, checkpoint, directory};
 
 /// The rank of the place where the channel of failures waits to be taken.
 const FAILURES_RANK: u8 = 6;
+/// The rank of the moves' lock: taken under none, and a partition's may be taken under it.
+const MOVES_RANK: u8 = 7;
 
 /// The metadata log, which belongs to the controller of a combined node and may lie in a log directory
 /// (`Topic.CLUSTER_METADATA_TOPIC_NAME`).
@@ -50,6 +53,8 @@ pub struct Outgoing {
     pub proposals: mpsc::UnboundedReceiver<Proposed>,
     /// What is to be copied from whom.
     pub fetching: mpsc::UnboundedReceiver<FetchChange>,
+    /// Where replicas are, for the controller.
+    pub assignments: mpsc::UnboundedReceiver<Assignment>,
 }
 
 /// A broker's replicas, loaded.
@@ -117,6 +122,7 @@ impl Partitions {
         }
         let (proposals, proposals_taken) = mpsc::unbounded_channel();
         let (fetching, fetching_taken) = mpsc::unbounded_channel();
+        let (assignments, assignments_taken) = mpsc::unbounded_channel();
         let (failures, failures_taken) = mpsc::unbounded_channel();
         let context = Arc::new(ReplicaContext {
             local: config.node_id,
@@ -126,14 +132,15 @@ impl Partitions {
             failures,
             throttles: Throttles::new(&config.properties),
         });
-        let mut found = BTreeMap::new();
+        let (mut logs, mut interrupted) = (Vec::new(), Vec::new());
         let mut proof = opened[0].broker_epoch;
         for (number, opened) in opened.iter().enumerate() {
-            let all_open = load_logs(&config, &context, number, opened, &mut found).await;
+            let all_open = load_logs(&config, &context, number, opened, &mut logs, &mut interrupted).await;
             let all_open =
                 all_open.map_err(|cause| LoadError::Log { directory: opened.directory.disk.root(), cause })?;
             proof = proof.filter(|epoch| opened.clean && all_open && opened.broker_epoch == Some(*epoch));
         }
+        let found = only_once(logs, &opened).await?;
         sometimes!(proof.is_some(), "a broker starts with proof of a clean stop");
         let partitions = Self {
             context,
@@ -142,11 +149,14 @@ impl Partitions {
             directories: opened.into_iter().map(|opened| opened.directory).collect(),
             replicas: Lock::new(super::RANK, Replicas { found, ..Replicas::default() }),
             fetching,
+            moves: Lock::new(MOVES_RANK, Moves { interrupted, ..Moves::default() }),
+            assignments,
             failures: Lock::new(FAILURES_RANK, Some(failures_taken)),
             failed: Notify::new(),
             device: Arc::new(Semaphore::new(super::AT_ONCE)),
         };
-        let outgoing = Outgoing { proposals: proposals_taken, fetching: fetching_taken };
+        let outgoing =
+            Outgoing { proposals: proposals_taken, fetching: fetching_taken, assignments: assignments_taken };
         Ok(Loaded { partitions: Arc::new(partitions), previous_broker_epoch: proof, outgoing })
     }
 }
@@ -237,7 +247,8 @@ async fn load_logs(
     context: &Arc<ReplicaContext>,
     number: usize,
     opened: &Opened,
-    found: &mut BTreeMap<TopicPartition, Arc<Partition>>,
+    found: &mut Vec<Arc<Partition>>,
+    interrupted: &mut Vec<(String, PartitionIndex, usize)>,
 ) -> Result<bool, LogError> {
     let disk = &opened.directory.disk;
     let checkpoints = opened.directory.checkpoints.lock().await;
@@ -265,6 +276,10 @@ async fn load_logs(
                 });
             }
             Kind::Deleted => directory::remove(disk, &name)?,
+            Kind::Future { topic, partition } => {
+                directory::remove(disk, &name)?;
+                interrupted.push((topic, partition, number));
+            }
             Kind::Stray | Kind::Other => {}
         }
     }
@@ -274,7 +289,7 @@ async fn load_logs(
     while let Some(opened) = loaded.next().await {
         match opened.expect("a log's recovery neither panics nor is aborted") {
             Ok(partition) => {
-                found.insert(partition.id(), partition);
+                found.push(partition);
             }
             Err((name, error)) => {
                 tracing::error!(directory = name, %error, "a log cannot be opened");
@@ -283,6 +298,28 @@ async fn load_logs(
         }
     }
     Ok(all_open)
+}
+
+/// Every log by its partition. A crash while a replica moved between directories may leave two, which are the same but for
+/// what was appended since: the longer one is kept, the other set aside.
+async fn only_once(
+    logs: Vec<Arc<Partition>>,
+    opened: &[Opened],
+) -> Result<BTreeMap<TopicPartition, Arc<Partition>>, LoadError> {
+    let mut found: BTreeMap<TopicPartition, Arc<Partition>> = BTreeMap::new();
+    for log in logs {
+        let Some(other) = found.insert(log.id(), log.clone()) else { continue };
+        reachable!("a log was found in two directories");
+        let longer = log.standing().log_end_offset > other.standing().log_end_offset;
+        let (kept, lost) = if longer { (log, other) } else { (other, log) };
+        found.insert(kept.id(), kept);
+        let directory = &opened[lost.directory()].directory;
+        let root = directory.disk.root();
+        tracing::warn!(partition = %lost.id(), topic = %lost.topic(), directory = %root, "a second log is set aside");
+        let aside = directory::set_aside(&directory.disk, &lost.directory_name()).await;
+        aside.map_err(|cause| LoadError::Log { directory: root, cause })?;
+    }
+    Ok(found)
 }
 
 /// Where a log lies.

@@ -1,7 +1,9 @@
 //! A broker's replicas over starts, stops and changes of the metadata, on simulated disks.
 
+mod moving;
+
 use super::*;
-use crate::partition::appending::Acks;
+use crate::partition::appending::{Acks, AppendError, Appended};
 use crate::partition::refusal::AppendRefusal;
 use metadata::delta::Delta;
 use metadata::record::{LeaderRecoveryState, Record};
@@ -149,11 +151,15 @@ impl Story {
 use storage::directory;
 
 fn append(partition: &Arc<Partition>) {
+    try_append(partition).unwrap();
+}
+
+fn try_append(partition: &Arc<Partition>) -> Result<Appended, AppendError> {
     let mut builder = BatchBuilder::new(Compression::None);
     builder.push(WallMillis(0), None, Some(b"value"), &[]);
     let mut batch = builder.finish(ProducerId::NONE, ProducerEpoch::NONE, Sequence::NONE).to_vec();
     let header = BatchHeader::parse(&batch).unwrap();
-    partition.append_as_leader(&mut batch, &[header], Acks::Leader).unwrap();
+    partition.append_as_leader(&mut batch, &[header], Acks::Leader)
 }
 
 #[test]

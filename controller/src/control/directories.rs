@@ -2,12 +2,18 @@
 //!
 //! In Kafka a broker with several directories chooses, and tells the controller afterwards (AssignReplicasToDirs). Here the
 //! controller chooses with the assignment, and the broker obeys: there is no time in which nobody knows what a failed
-//! directory held. Where every broker has only one, nothing is chosen, for with it goes the broker.
+//! directory held. A broker tells only of what is elsewhere: what moved, and what was there before it was asked. Where every
+//! broker has only one, nothing is chosen, for with it goes the broker.
 
 use super::draft::Draft;
 use metadata::image::{BrokerImage, Image, PartitionImage};
 use metadata::record::Record;
-use protocol::ids::{BrokerId, DirectoryId, TopicPartition};
+use protocol::error_code::ErrorCode;
+use protocol::ids::{BrokerEpoch, BrokerId, DirectoryId, PartitionIndex, TopicId, TopicPartition};
+use protocol::messages::{
+    AssignReplicasToDirsRequest, AssignReplicasToDirsResponse,
+    assign_replicas_to_dirs_response::{DirectoryData, PartitionData, TopicData},
+};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
@@ -65,6 +71,56 @@ pub(super) fn forget_lost(draft: &mut Draft<'_>, broker_id: BrokerId) {
             draft.push(Record::ReplicaDirectory { topic_id, partition, broker_id, directory: DirectoryId::ZERO });
         }
     }
+}
+
+/// A broker says where replicas of it are (`ReplicationControlManager.handleAssignReplicasToDirs`). A directory that the
+/// broker has not registered, or that has failed, is refused with `LOG_DIR_NOT_FOUND`: the broker tells of its failure by
+/// itself.
+pub(super) fn assign(draft: &mut Draft<'_>, request: AssignReplicasToDirsRequest) -> AssignReplicasToDirsResponse {
+    let broker_id = BrokerId::from(request.broker_id);
+    let registered = draft.image().broker(broker_id).map(|broker| broker.epoch);
+    if registered != Some(BrokerEpoch(request.broker_epoch)) {
+        return AssignReplicasToDirsResponse::default().with_error_code(ErrorCode::StaleBrokerEpoch.code());
+    }
+    let mut answered = Vec::with_capacity(request.directories.len());
+    for asked in request.directories {
+        let directory = DirectoryId(asked.id);
+        let topics = asked.topics.into_iter().map(|topic| {
+            let each = topic.partitions.into_iter().map(|partition| {
+                let partition = PartitionIndex(partition.partition_index);
+                let of = TopicPartition { topic_id: TopicId(topic.topic_id), partition };
+                let code = assign_one(draft, broker_id, of, directory).err().unwrap_or(ErrorCode::None);
+                PartitionData::default().with_partition_index(partition.0).with_error_code(code.code())
+            });
+            let partitions = each.collect();
+            TopicData::default().with_topic_id(topic.topic_id).with_partitions(partitions)
+        });
+        let topics = topics.collect();
+        answered.push(DirectoryData::default().with_id(asked.id).with_topics(topics));
+    }
+    AssignReplicasToDirsResponse::default().with_directories(answered)
+}
+
+fn assign_one(
+    draft: &mut Draft<'_>,
+    broker_id: BrokerId,
+    of: TopicPartition,
+    directory: DirectoryId,
+) -> Result<(), ErrorCode> {
+    let TopicPartition { topic_id, partition } = of;
+    let image = draft.image();
+    let topic = image.topic(topic_id).ok_or(ErrorCode::UnknownTopicId)?;
+    let state = topic.partition(partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    if !state.replicas.contains(&broker_id) {
+        return Err(ErrorCode::NotLeaderOrFollower);
+    }
+    if !image.broker(broker_id).is_some_and(|broker| broker.directories.contains(&directory)) {
+        return Err(ErrorCode::LogDirNotFound);
+    }
+    if directory_of(state, broker_id) != directory {
+        draft.push(Record::ReplicaDirectory { topic_id, partition, broker_id, directory });
+    }
+    Ok(())
 }
 
 /// The directories of a broker that are left when these have failed.

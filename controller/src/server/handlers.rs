@@ -24,8 +24,9 @@ use protocol::{
     internal::{MetadataFetchRequest, RaftRequest, RaftResponse},
     messages::{
         AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterPartitionRequest, AlterPartitionResponse,
-        ApiVersionsRequest, BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest,
-        BrokerRegistrationResponse, DescribeClusterRequest, EnvelopeRequest,
+        ApiVersionsRequest, AssignReplicasToDirsRequest, AssignReplicasToDirsResponse, BrokerHeartbeatRequest,
+        BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse, DescribeClusterRequest,
+        EnvelopeRequest,
     },
 };
 use runtime::time;
@@ -69,6 +70,7 @@ enum Call {
     Heartbeat(BrokerHeartbeatRequest),
     AlterPartition(AlterPartitionRequest),
     AllocateProducerIds(AllocateProducerIdsRequest),
+    AssignReplicasToDirs(AssignReplicasToDirsRequest),
 }
 
 impl Call {
@@ -82,6 +84,7 @@ impl Call {
             api::BROKER_REGISTRATION => Self::RegisterBroker(decode_body(head)?),
             api::BROKER_HEARTBEAT => Self::Heartbeat(decode_body(head)?),
             api::ALTER_PARTITION => Self::AlterPartition(decode_body(head)?),
+            api::ASSIGN_REPLICAS_TO_DIRS => Self::AssignReplicasToDirs(decode_body(head)?),
             api::ALLOCATE_PRODUCER_IDS => Self::AllocateProducerIds(decode_body(head)?),
             other => return Err(FrameError::UnknownApi(other)),
         })
@@ -98,6 +101,7 @@ impl Call {
             | Self::RegisterBroker(_)
             | Self::Heartbeat(_)
             | Self::AlterPartition(_)
+            | Self::AssignReplicasToDirs(_)
             | Self::AllocateProducerIds(_) => Principal::anonymous(),
         }
     }
@@ -112,6 +116,7 @@ impl Call {
             | Self::Envelope(_)
             | Self::RegisterBroker(_)
             | Self::AlterPartition(_)
+            | Self::AssignReplicasToDirs(_)
             | Self::AllocateProducerIds(_) => None,
         }
     }
@@ -167,6 +172,14 @@ impl Handlers {
                 let response = match decided {
                     Ok(ControlResponse::AlterPartition(response)) => response,
                     other => AlterPartitionResponse::default().with_error_code(refusal(other).code()),
+                };
+                context.answer(&response.with_throttle_time_ms(throttle_time_ms))
+            }
+            Call::AssignReplicasToDirs(request) => {
+                let decided = self.decide(context, ControlRequest::AssignReplicasToDirs(request), authorized).await;
+                let response = match decided {
+                    Ok(ControlResponse::AssignReplicasToDirs(response)) => response,
+                    other => AssignReplicasToDirsResponse::default().with_error_code(refusal(other).code()),
                 };
                 context.answer(&response.with_throttle_time_ms(throttle_time_ms))
             }

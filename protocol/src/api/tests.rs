@@ -36,6 +36,7 @@ fn what_a_client_is_told_is_what_kafka_4_3_advertises_or_less() {
         (23, 2, 4),
         (32, 1, 4),
         (33, 0, 2),
+        (34, 1, 2),
         (35, 1, 5),
         (37, 0, 3),
         (43, 0, 2),
@@ -89,6 +90,8 @@ fn the_codec_covers_every_version_that_is_served() {
     covers::<ElectLeadersRequest>();
     covers::<AlterPartitionReassignmentsRequest>();
     covers::<ListPartitionReassignmentsRequest>();
+    covers::<AlterReplicaLogDirsRequest>();
+    covers::<AssignReplicasToDirsRequest>();
     covers::<DescribeLogDirsRequest>();
     covers::<DescribeQuorumRequest>();
     covers::<UpdateFeaturesRequest>();
@@ -107,7 +110,7 @@ fn the_codec_covers_every_version_that_is_served() {
     covers::<RaftRequest>();
     covers::<MetadataFetchRequest>();
     covers::<BrokerProbeRequest>();
-    assert_eq!(API_TABLE.len(), 33, "a row was added: add its request here");
+    assert_eq!(API_TABLE.len(), 35, "a row was added: add its request here");
 }
 
 #[test]

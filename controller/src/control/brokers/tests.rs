@@ -5,7 +5,9 @@ use super::super::{ControlRequest, ControlResponse};
 use metadata::record::Record;
 use protocol::error_code::ErrorCode;
 use protocol::ids::{BrokerId, IncarnationId, MetadataOffset};
-use protocol::messages::{BrokerRegistrationRequest, StrBytes, WireBrokerId};
+use protocol::messages::{
+    AssignReplicasToDirsRequest, BrokerRegistrationRequest, StrBytes, WireBrokerId, assign_replicas_to_dirs_request,
+};
 use uuid::Uuid;
 
 fn code(story: &mut Story, request: BrokerRegistrationRequest) -> ErrorCode {
@@ -262,6 +264,41 @@ fn a_broker_that_lost_one_of_its_directories_keeps_what_it_leads_in_the_other() 
     assert_eq!(story.partition("b").leader, None);
     let request = story.heartbeat(1).with_offline_log_dirs(directories.to_vec());
     assert!(story.send(request).is_fenced);
+}
+
+#[test]
+fn a_broker_says_where_a_replica_moved() {
+    let (mut story, directories) = two_directories();
+    let assign = |story: &mut Story, epoch, directory, topic: Uuid| {
+        let partition = assign_replicas_to_dirs_request::PartitionData::default();
+        let topic =
+            assign_replicas_to_dirs_request::TopicData::default().with_topic_id(topic).with_partitions(vec![partition]);
+        let directory =
+            assign_replicas_to_dirs_request::DirectoryData::default().with_id(directory).with_topics(vec![topic]);
+        let request = AssignReplicasToDirsRequest::default().with_broker_id(1.into()).with_broker_epoch(epoch);
+        match story.decide(ControlRequest::AssignReplicasToDirs(request.with_directories(vec![directory]))) {
+            ControlResponse::AssignReplicasToDirs(response) => {
+                let partitions = response.directories.iter().flat_map(|of| &of.topics).flat_map(|of| &of.partitions);
+                let each: Vec<ErrorCode> = partitions.map(|of| ErrorCode::from_wire(of.error_code)).collect();
+                (ErrorCode::from_wire(response.error_code), each)
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    let (epoch, topic) = (story.epoch(1), story.alteration("a", &[1]).0.topic_id.0);
+    assert_eq!(assign(&mut story, epoch, directories[1], topic), (ErrorCode::None, vec![ErrorCode::None]));
+    assert_eq!(story.partition("a").directories[0].0, directories[1]);
+    assert_eq!(assign(&mut story, epoch, directories[1], topic), (ErrorCode::None, vec![ErrorCode::None]));
+    assert!(story.records.is_empty(), "it is known");
+    assert_eq!(assign(&mut story, epoch - 1, directories[0], topic).0, ErrorCode::StaleBrokerEpoch);
+    let elsewhere = assign(&mut story, epoch, Uuid::from_u128(1002), topic);
+    assert_eq!(elsewhere, (ErrorCode::None, vec![ErrorCode::LogDirNotFound]), "that is another broker's");
+    let nothing = assign(&mut story, epoch, directories[0], Uuid::from_u128(77));
+    assert_eq!(nothing, (ErrorCode::None, vec![ErrorCode::UnknownTopicId]));
+    // What moved goes with its new directory.
+    let request = story.heartbeat(1).with_offline_log_dirs(vec![directories[1]]);
+    story.send(request);
+    assert_eq!(story.partition("a").leader, Some(BrokerId(2)));
 }
 
 #[test]

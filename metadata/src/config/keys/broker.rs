@@ -9,6 +9,10 @@ use super::{COMPRESSION, Check::*, Key, Kind::*, TIMESTAMP, Treatment, keys};
 keys! { KEYS
     public honoured "advertised.listeners", Text, None, Any,
         "What clients are told to connect to, if that differs from listeners.";
+    public honoured "alter.log.dirs.replication.quota.window.num", Int, Some("11"), AtLeast(1),
+        "Over how many windows the rate of moves between directories is measured.";
+    public honoured "alter.log.dirs.replication.quota.window.size.seconds", Int, Some("1"), AtLeast(1),
+        "How long each of these windows is.";
     public honoured "authorizer.class.name", Text, Some(""), OneOf(&["", "org.apache.kafka.metadata.authorizer.StandardAuthorizer"]),
         "Who decides what is allowed; only Kafka's standard authorizer is known.";
     public honoured "auto.create.topics.enable", Boolean, Some("true"), Any,

@@ -6,8 +6,6 @@ keys! { KEYS
     public ignored "add.partitions.to.txn.retry.backoff.max.ms", Int, Some("100"), Any, "";
     public ignored "add.partitions.to.txn.retry.backoff.ms", Int, Some("20"), Any, "";
     public ignored "alter.config.policy.class.name", Class, None, Any, "";
-    public ignored "alter.log.dirs.replication.quota.window.num", Int, Some("11"), Any, "";
-    public ignored "alter.log.dirs.replication.quota.window.size.seconds", Int, Some("1"), Any, "";
     public ignored "background.threads", Int, Some("10"), Any, "";
     public ignored "client.quota.callback.class", Class, None, Any, "";
     public ignored "connection.failed.authentication.delay.ms", Int, Some("100"), Any, "";

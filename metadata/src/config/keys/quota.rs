@@ -9,6 +9,6 @@ keys! { KEYS
         "How many bytes a second throttled followers copy at most.";
     internal honoured "leader.replication.throttled.rate", Long, Some("9223372036854775807"), AtLeast(0),
         "How many bytes a second throttled leaders give at most.";
-    internal mapped "replica.alter.log.dirs.io.max.bytes.per.second", Long, Some("9223372036854775807"), AtLeast(0),
-        "How fast replicas move between directories at most. Has no effect: nothing is throttled.";
+    internal honoured "replica.alter.log.dirs.io.max.bytes.per.second", Long, Some("9223372036854775807"), AtLeast(0),
+        "How fast replicas move between directories at most, in bytes a second.";
 }

@@ -121,3 +121,35 @@ pub const ALLOCATE_PRODUCER_IDS_RESPONSE: Schema = Schema {
     flexible_since: 0,
     fields: &[int32("throttle_time_ms"), int16("error_code"), int64("producer_id_start"), int32("producer_id_len")],
 };
+
+/// AssignReplicasToDirsRequest, version 0.
+pub const ASSIGN_REPLICAS_TO_DIRS_REQUEST: Schema = Schema {
+    flexible_since: 0,
+    fields: &[
+        int32("broker_id"),
+        int64("broker_epoch"),
+        structs(
+            "directories",
+            &[uuid("id"), structs("topics", &[uuid("topic_id"), structs("partitions", &[int32("partition_index")])])],
+        ),
+    ],
+};
+
+/// AssignReplicasToDirsResponse, version 0.
+pub const ASSIGN_REPLICAS_TO_DIRS_RESPONSE: Schema = Schema {
+    flexible_since: 0,
+    fields: &[
+        int32("throttle_time_ms"),
+        int16("error_code"),
+        structs(
+            "directories",
+            &[
+                uuid("id"),
+                structs(
+                    "topics",
+                    &[uuid("topic_id"), structs("partitions", &[int32("partition_index"), int16("error_code")])],
+                ),
+            ],
+        ),
+    ],
+};

@@ -28,6 +28,27 @@ pub const DELETE_RECORDS_RESPONSE: Schema = Schema {
     ],
 };
 
+/// AlterReplicaLogDirsRequest, versions 1 to 2.
+pub const ALTER_REPLICA_LOG_DIRS_REQUEST: Schema = Schema {
+    flexible_since: 2,
+    fields: &[structs(
+        "dirs",
+        &[string("path"), structs("topics", &[string("name"), array("partitions", &Kind::Int32)])],
+    )],
+};
+
+/// AlterReplicaLogDirsResponse, versions 1 to 2.
+pub const ALTER_REPLICA_LOG_DIRS_RESPONSE: Schema = Schema {
+    flexible_since: 2,
+    fields: &[
+        int32("throttle_time_ms"),
+        structs(
+            "results",
+            &[string("topic_name"), structs("partitions", &[int32("partition_index"), int16("error_code")])],
+        ),
+    ],
+};
+
 /// DescribeLogDirsRequest, versions 1 to 4.
 pub const DESCRIBE_LOG_DIRS_REQUEST: Schema = Schema {
     flexible_since: 2,
