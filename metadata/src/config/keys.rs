@@ -135,7 +135,7 @@ pub struct Key {
     pub treatment: Treatment,
     /// Whether Kafka keeps it out of its documentation.
     pub internal: bool,
-    /// One sentence; empty for a key without effect.
+    /// One sentence. It may be empty for a key without effect.
     pub documentation: &'static str,
 }
 

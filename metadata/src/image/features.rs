@@ -7,9 +7,10 @@ use imbl::OrdMap;
 pub const METADATA_VERSION: &str = "metadata.version";
 /// The level of [`METADATA_VERSION`] that a new cluster is finalized at: Kafka's number for 4.1 (`MetadataVersion.IBP_4_1_IV1`).
 pub const METADATA_VERSION_LEVEL: i16 = 27;
-/// The levels of [`METADATA_VERSION`] that a node of this build says it can run at: Kafka's 3.3-IV3, the oldest that
-/// Kafka 4 takes, to [`METADATA_VERSION_LEVEL`].
-pub const METADATA_VERSION_RANGE: FeatureRange = FeatureRange { min: 7, max: METADATA_VERSION_LEVEL };
+/// The levels of [`METADATA_VERSION`] that a node of this build can run at, broker or controller: one, for no record that a
+/// newer level brought is left out at an older one.
+pub const METADATA_VERSION_RANGE: FeatureRange =
+    FeatureRange { min: METADATA_VERSION_LEVEL, max: METADATA_VERSION_LEVEL };
 
 /// The finalized levels. A feature that is not here is not finalized.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -2,7 +2,7 @@
 
 use super::Handlers;
 use crate::server::context::RequestContext;
-use metadata::image::{METADATA_VERSION, METADATA_VERSION_LEVEL};
+use metadata::image::{METADATA_VERSION, METADATA_VERSION_RANGE};
 use protocol::{
     api::{self, FinalizedFeatures, Plane, SupportedFeature},
     error_code::ErrorCode,
@@ -39,7 +39,7 @@ pub(super) fn api_versions(
     let levels = image.features.iter().map(|(name, level)| (name.to_owned(), level)).collect();
     let finalized = FinalizedFeatures { epoch: image.offset().0 - 1, levels };
     let supported =
-        [SupportedFeature { name: METADATA_VERSION, min: METADATA_VERSION_LEVEL, max: METADATA_VERSION_LEVEL }];
+        [SupportedFeature { name: METADATA_VERSION, min: METADATA_VERSION_RANGE.min, max: METADATA_VERSION_RANGE.max }];
     api::api_versions_response(context.api_version, Plane::Controller, &finalized, &supported)
         .with_throttle_time_ms(context.throttle_time_ms())
 }

@@ -26,20 +26,22 @@ keys! { KEYS
         "Where this broker stands; replicas of a partition are spread over racks.";
     public honoured "broker.session.timeout.ms", Int, Some("3000"), AtLeast(1),
         "How long a broker may be silent before it is fenced. Kafka's default is 9000.";
-    public honoured "compression.gzip.level", Int, Some("-1"), Level(1, 9),
-        "How hard gzip tries; -1 is its own default.";
-    public honoured "compression.lz4.level", Int, Some("9"), Between(1, 17), "How hard lz4 tries.";
-    public honoured "compression.type", Text, Some("producer"), OneOf(COMPRESSION),
-        "How batches are compressed at rest; producer keeps what came.";
-    public honoured "compression.zstd.level", Int, Some("3"), Between(-131072, 22), "How hard zstd tries.";
+    public ignored "compression.gzip.level", Int, Some("-1"), Level(1, 9),
+        "Has no effect: batches are kept as they came.";
+    public ignored "compression.lz4.level", Int, Some("9"), Between(1, 17),
+        "Has no effect: batches are kept as they came.";
+    public ignored "compression.type", Text, Some("producer"), OneOf(COMPRESSION),
+        "Has no effect: batches are kept as they came.";
+    public ignored "compression.zstd.level", Int, Some("3"), Between(-131072, 22),
+        "Has no effect: batches are kept as they came.";
     public honoured "connections.max.idle.ms", Long, Some("600000"), Any, "How long a silent connection is kept.";
-    public honoured "connections.max.reauth.ms", Long, Some("0"), AtLeast(0),
+    public ignored "connections.max.reauth.ms", Long, Some("0"), AtLeast(0),
         "How long an authenticated connection lasts; 0 is for ever.";
     public honoured "controlled.shutdown.enable", Boolean, Some("true"), Any,
         "Whether a broker that is asked to stop first gives its leaderships away.";
     public honoured "controller.listener.names", Text, None, Any, "The listeners that controllers speak on.";
-    public honoured "controller.quorum.bootstrap.servers", List, Some(""), Any,
-        "Controllers to ask first, as host:port, separated by commas.";
+    public mapped "controller.quorum.bootstrap.servers", List, Some(""), Any,
+        "Has no effect: controllers are named in controller.quorum.voters.";
     public honoured "controller.quorum.election.timeout.ms", Int, Some("500"), AtLeast(1),
         "How long a controller hears nothing from a leader before it stands for election. Kafka's default is 1000.";
     public honoured "controller.quorum.fetch.timeout.ms", Int, Some("2000"), AtLeast(1),
@@ -54,18 +56,20 @@ keys! { KEYS
     public honoured "fetch.max.bytes", Int, Some("57671680"), AtLeast(1024), "How much one fetch returns at most.";
     internal honoured "gregor.http.listener", Text, Some("127.0.0.1:9644"), Any,
         "Where metrics and health are served over HTTP, as host:port; empty for none. A key of gregor's own.";
-    public honoured "group.consumer.heartbeat.interval.ms", Int, Some("5000"), AtLeast(1),
+    internal honoured "gregor.log.format", Text, Some("text"), OneOf(&["text", "json"]),
+        "How the log is written: lines for people, or a JSON object a line. A key of gregor's own.";
+    public ignored "group.consumer.heartbeat.interval.ms", Int, Some("5000"), AtLeast(1),
         "How often a member of a consumer group (KIP-848) is told to report.";
-    public honoured "group.consumer.session.timeout.ms", Int, Some("45000"), AtLeast(1),
+    public ignored "group.consumer.session.timeout.ms", Int, Some("45000"), AtLeast(1),
         "How long a member of a consumer group (KIP-848) may be silent.";
-    public honoured "group.coordinator.rebalance.protocols", List, Some("classic,consumer,streams"), EachOf(&["classic", "consumer", "share", "streams"]),
+    public ignored "group.coordinator.rebalance.protocols", List, Some("classic,consumer,streams"), EachOf(&["classic", "consumer", "share", "streams"]),
         "Which kinds of groups are served.";
-    public honoured "group.initial.rebalance.delay.ms", Int, Some("3000"), AtLeast(0),
+    public ignored "group.initial.rebalance.delay.ms", Int, Some("3000"), AtLeast(0),
         "How long a new group waits for more members.";
-    public honoured "group.max.session.timeout.ms", Int, Some("1800000"), AtLeast(1),
+    public ignored "group.max.session.timeout.ms", Int, Some("1800000"), AtLeast(1),
         "The longest session that a member may ask for.";
-    public honoured "group.max.size", Int, Some("2147483647"), AtLeast(1), "How many members a group may have.";
-    public honoured "group.min.session.timeout.ms", Int, Some("6000"), AtLeast(1),
+    public ignored "group.max.size", Int, Some("2147483647"), AtLeast(1), "How many members a group may have.";
+    public ignored "group.min.session.timeout.ms", Int, Some("6000"), AtLeast(1),
         "The shortest session that a member may ask for.";
     public honoured "inter.broker.listener.name", Text, None, Any, "The listener that brokers reach each other by.";
     public mapped "kafka.metrics.reporters", List, Some(""), Any, "Has no effect: metrics are served over HTTP.";
@@ -75,22 +79,24 @@ keys! { KEYS
         "Which security protocol each listener name speaks.";
     public honoured "listeners", Text, Some("PLAINTEXT://:9092"), Any,
         "What to listen on, as NAME://host:port, separated by commas.";
-    public honoured "log.cleaner.backoff.ms", Long, Some("15000"), AtLeast(0),
-        "How long the cleaner sleeps when there is nothing to clean.";
+    public ignored "log.cleaner.backoff.ms", Long, Some("15000"), AtLeast(0),
+        "Has no effect: logs are not compacted.";
     public mapped "log.cleaner.dedupe.buffer.size", Long, Some("134217728"), Any,
         "Has no effect: the cleaner sizes itself.";
-    public honoured "log.cleaner.delete.retention.ms", Long, Some("86400000"), AtLeast(0),
-        "How long a tombstone is kept.";
-    public honoured "log.cleaner.enable", Boolean, Some("true"), Any, "Whether compacted topics are cleaned.";
-    public honoured "log.cleaner.max.compaction.lag.ms", Long, Some("9223372036854775807"), AtLeast(1),
-        "After how long at most a record is cleaned.";
-    public honoured "log.cleaner.min.cleanable.ratio", Double, Some("0.5"), Ratio,
-        "How much of a log must be uncleaned before it is cleaned.";
-    public honoured "log.cleaner.min.compaction.lag.ms", Long, Some("0"), AtLeast(0),
-        "How long a record stays out of the cleaner's reach.";
-    public honoured "log.cleaner.threads", Int, Some("1"), AtLeast(0), "How many logs are cleaned at once.";
+    public ignored "log.cleaner.delete.retention.ms", Long, Some("86400000"), AtLeast(0),
+        "Has no effect: logs are not compacted.";
+    public ignored "log.cleaner.enable", Boolean, Some("true"), Any,
+        "Has no effect: logs are not compacted.";
+    public ignored "log.cleaner.max.compaction.lag.ms", Long, Some("9223372036854775807"), AtLeast(1),
+        "Has no effect: logs are not compacted.";
+    public ignored "log.cleaner.min.cleanable.ratio", Double, Some("0.5"), Ratio,
+        "Has no effect: logs are not compacted.";
+    public ignored "log.cleaner.min.compaction.lag.ms", Long, Some("0"), AtLeast(0),
+        "Has no effect: logs are not compacted.";
+    public ignored "log.cleaner.threads", Int, Some("1"), AtLeast(0),
+        "Has no effect: logs are not compacted.";
     public honoured "log.cleanup.policy", List, Some("delete"), EachOf(&["compact", "delete"]),
-        "What happens to old records: delete, compact, or both.";
+        "What happens to old records: delete, or with compact alone nothing: logs are not compacted.";
     public honoured "log.dir", Text, Some("/tmp/kafka-logs"), Any,
         "Where partitions are kept, if log.dirs is not given.";
     public honoured "log.dirs", Text, None, Any, "Where partitions are kept, separated by commas.";
@@ -108,8 +114,8 @@ keys! { KEYS
         "How far in the past a record's timestamp may lie.";
     public honoured "log.message.timestamp.type", Text, Some("CreateTime"), OneOf(TIMESTAMP),
         "Whose time a record carries: CreateTime is the producer's, LogAppendTime the broker's.";
-    public honoured "log.preallocate", Boolean, Some("false"), Any,
-        "Whether a segment's file gets its full size at once.";
+    public mapped "log.preallocate", Boolean, Some("false"), Any,
+        "Has no effect: files grow with what they hold.";
     public honoured "log.retention.bytes", Long, Some("-1"), Any,
         "How large a partition may grow before its oldest segments go; -1 is without limit.";
     public honoured "log.retention.check.interval.ms", Long, Some("300000"), AtLeast(1),
@@ -118,9 +124,10 @@ keys! { KEYS
     public honoured "log.retention.minutes", Int, None, AtLeast(-1), "As log.retention.ms, in minutes.";
     public honoured "log.retention.ms", Long, None, AtLeast(-1), "How long records are kept; -1 is for ever.";
     public honoured "log.roll.hours", Int, Some("168"), AtLeast(1), "As log.roll.ms, in hours.";
-    public honoured "log.roll.jitter.hours", Int, Some("0"), AtLeast(0), "As log.roll.jitter.ms, in hours.";
-    public honoured "log.roll.jitter.ms", Long, None, AtLeast(0),
-        "By how much at most a roll comes early, so that not all come at once.";
+    public mapped "log.roll.jitter.hours", Int, Some("0"), AtLeast(0),
+        "Has no effect: segments roll when they are due.";
+    public mapped "log.roll.jitter.ms", Long, None, AtLeast(0),
+        "Has no effect: segments roll when they are due.";
     public honoured "log.roll.ms", Long, None, AtLeast(1), "How old a segment may grow before the next begins.";
     public honoured "log.segment.bytes", Int, Some("1073741824"), AtLeast(14),
         "How large one file of a log may grow. Kafka refuses less than 1 MiB.";
@@ -149,14 +156,15 @@ keys! { KEYS
     public honoured "num.partitions", Int, Some("1"), AtLeast(1), "How many partitions a topic gets when nobody says.";
     public honoured "num.recovery.threads.per.data.dir", Int, Some("2"), AtLeast(1),
         "How many logs of one directory are opened at once.";
-    public honoured "num.replica.fetchers", Int, Some("1"), AtLeast(1), "How many connections fetch from one leader.";
-    public honoured "offsets.retention.minutes", Int, Some("10080"), AtLeast(1),
+    public mapped "num.replica.fetchers", Int, Some("1"), AtLeast(1),
+        "Has no effect: one connection fetches from each leader.";
+    public ignored "offsets.retention.minutes", Int, Some("10080"), AtLeast(1),
         "How long the offsets of an empty group are kept.";
-    public honoured "offsets.topic.num.partitions", Int, Some("50"), AtLeast(1),
+    public ignored "offsets.topic.num.partitions", Int, Some("50"), AtLeast(1),
         "How many partitions the topic of group offsets gets.";
-    public honoured "offsets.topic.replication.factor", Short, Some("3"), AtLeast(1),
+    public ignored "offsets.topic.replication.factor", Short, Some("3"), AtLeast(1),
         "How many replicas the topic of group offsets gets.";
-    public honoured "offsets.topic.segment.bytes", Int, Some("104857600"), AtLeast(1),
+    public ignored "offsets.topic.segment.bytes", Int, Some("104857600"), AtLeast(1),
         "How large a segment of the topic of group offsets may grow.";
     public honoured "process.roles", List, None, EachOf(&["broker", "controller"]),
         "What this process does: broker, controller, or both.";
@@ -166,8 +174,8 @@ keys! { KEYS
         "How many bytes of requests may wait to be handled; -1 is a quarter of a GiB.";
     public mapped "queued.max.requests", Int, Some("500"), AtLeast(1),
         "How many requests may be in progress before reading stops.";
-    public honoured "remote.log.storage.system.enable", Boolean, Some("false"), Any,
-        "Whether old segments may move to remote storage.";
+    public mapped "remote.log.storage.system.enable", Boolean, Some("false"), Any,
+        "Has no effect: there is no remote storage.";
     public honoured "replica.fetch.backoff.ms", Int, Some("1000"), AtLeast(0),
         "How long a follower rests after a fetch that failed.";
     public honoured "replica.fetch.max.bytes", Int, Some("1048576"), AtLeast(0),
@@ -181,55 +189,56 @@ keys! { KEYS
         "How often high watermarks are written down.";
     public honoured "replica.lag.time.max.ms", Long, Some("30000"), AtLeast(1),
         "How long a follower may be behind before it leaves the in-sync replicas.";
-    public honoured "replica.selector.class", Text, None, OneOf(&["org.apache.kafka.common.replica.RackAwareReplicaSelector"]),
-        "Which replica a consumer is sent to; only the rack-aware one is known.";
+    public ignored "replica.selector.class", Text, None, OneOf(&["org.apache.kafka.common.replica.RackAwareReplicaSelector"]),
+        "Has no effect: every fetch is served by the leader.";
     public honoured "replica.socket.timeout.ms", Int, Some("30000"), AtLeast(0),
         "How long a follower waits for its leader's answer.";
     public honoured "replication.quota.window.num", Int, Some("11"), AtLeast(1),
         "Over how many windows the rate of throttled replication is measured.";
     public honoured "replication.quota.window.size.seconds", Int, Some("1"), AtLeast(1),
         "How long each of these windows is.";
-    public honoured "sasl.enabled.mechanisms", List, Some("GSSAPI"), Any, "The SASL mechanisms that clients may use.";
-    public honoured "sasl.jaas.config", Password, None, Any, "Credentials, as a JAAS line.";
-    public honoured "sasl.mechanism.inter.broker.protocol", Text, Some("GSSAPI"), Any,
+    public ignored "sasl.enabled.mechanisms", List, Some("GSSAPI"), Any, "The SASL mechanisms that clients may use.";
+    public ignored "sasl.jaas.config", Password, None, Any, "Credentials, as a JAAS line.";
+    public ignored "sasl.mechanism.inter.broker.protocol", Text, Some("GSSAPI"), Any,
         "The SASL mechanism that brokers use.";
-    public honoured "sasl.oauthbearer.expected.audience", List, None, Any,
+    public ignored "sasl.oauthbearer.expected.audience", List, None, Any,
         "The audience that an OAuth token must name.";
-    public honoured "sasl.oauthbearer.expected.issuer", Text, None, Any, "The issuer that an OAuth token must name.";
-    public honoured "sasl.oauthbearer.jwks.endpoint.url", Text, None, Any, "Where the keys of OAuth tokens are read.";
+    public ignored "sasl.oauthbearer.expected.issuer", Text, None, Any, "The issuer that an OAuth token must name.";
+    public ignored "sasl.oauthbearer.jwks.endpoint.url", Text, None, Any, "Where the keys of OAuth tokens are read.";
     public honoured "security.inter.broker.protocol", Text, Some("PLAINTEXT"), OneOf(&["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]),
         "How brokers speak to each other, where no listener is named for it.";
-    public honoured "socket.listen.backlog.size", Int, Some("50"), AtLeast(1),
-        "How many connections may wait to be accepted.";
-    public honoured "socket.receive.buffer.bytes", Int, Some("102400"), AtLeast(-1),
-        "The receive buffer asked of the system; -1 leaves it to the system.";
+    public mapped "socket.listen.backlog.size", Int, Some("50"), AtLeast(1),
+        "Has no effect: the system says how many connections wait to be taken.";
+    public mapped "socket.receive.buffer.bytes", Int, Some("102400"), AtLeast(-1),
+        "Has no effect: the system sizes the buffer of a socket.";
     public honoured "socket.request.max.bytes", Int, Some("104857600"), AtLeast(1), "The largest request that is read.";
-    public honoured "socket.send.buffer.bytes", Int, Some("102400"), AtLeast(-1),
-        "The send buffer asked of the system; -1 leaves it to the system.";
-    public honoured "ssl.client.auth", Text, Some("none"), OneOf(&["none", "requested", "required"]),
+    public mapped "socket.send.buffer.bytes", Int, Some("102400"), AtLeast(-1),
+        "Has no effect: the system sizes the buffer of a socket.";
+    public ignored "ssl.client.auth", Text, Some("none"), OneOf(&["none", "requested", "required"]),
         "Whether clients must show a certificate.";
-    public honoured "ssl.enabled.protocols", List, Some("TLSv1.2,TLSv1.3"), Any, "The TLS versions that are spoken.";
-    public honoured "ssl.key.password", Password, None, Any, "The password of the private key.";
-    public honoured "ssl.keystore.certificate.chain", Password, None, Any, "The certificate chain, as PEM.";
-    public honoured "ssl.keystore.key", Password, None, Any, "The private key, as PEM.";
-    public honoured "ssl.keystore.location", Text, None, Any, "The file of the key store.";
-    public honoured "ssl.keystore.password", Password, None, Any, "The password of the key store.";
-    public honoured "ssl.keystore.type", Text, Some("JKS"), OneOf(&["JKS", "PEM", "PKCS12"]),
+    public ignored "ssl.enabled.protocols", List, Some("TLSv1.2,TLSv1.3"), Any, "The TLS versions that are spoken.";
+    public ignored "ssl.key.password", Password, None, Any, "The password of the private key.";
+    public ignored "ssl.keystore.certificate.chain", Password, None, Any, "The certificate chain, as PEM.";
+    public ignored "ssl.keystore.key", Password, None, Any, "The private key, as PEM.";
+    public ignored "ssl.keystore.location", Text, None, Any, "The file of the key store.";
+    public ignored "ssl.keystore.password", Password, None, Any, "The password of the key store.";
+    public ignored "ssl.keystore.type", Text, Some("JKS"), OneOf(&["JKS", "PEM", "PKCS12"]),
         "The form of the key store.";
-    public honoured "ssl.principal.mapping.rules", Text, Some("DEFAULT"), Any,
+    public ignored "ssl.principal.mapping.rules", Text, Some("DEFAULT"), Any,
         "How a certificate's name becomes a principal.";
-    public honoured "ssl.truststore.certificates", Password, None, Any, "The trusted certificates, as PEM.";
-    public honoured "ssl.truststore.location", Text, None, Any, "The file of the trust store.";
-    public honoured "telemetry.max.bytes", Int, Some("1048576"), AtLeast(1), "The largest client telemetry report.";
-    public honoured "transaction.max.timeout.ms", Int, Some("900000"), AtLeast(1),
+    public ignored "ssl.truststore.certificates", Password, None, Any, "The trusted certificates, as PEM.";
+    public ignored "ssl.truststore.location", Text, None, Any, "The file of the trust store.";
+    public mapped "telemetry.max.bytes", Int, Some("1048576"), AtLeast(1),
+        "Has no effect: clients' metrics are not taken.";
+    public ignored "transaction.max.timeout.ms", Int, Some("900000"), AtLeast(1),
         "The longest transaction that a producer may ask for.";
-    public honoured "transaction.state.log.min.isr", Int, Some("2"), AtLeast(1),
+    public ignored "transaction.state.log.min.isr", Int, Some("2"), AtLeast(1),
         "How many replicas of the topic of transactions must be in sync.";
-    public honoured "transaction.state.log.num.partitions", Int, Some("50"), AtLeast(1),
+    public ignored "transaction.state.log.num.partitions", Int, Some("50"), AtLeast(1),
         "How many partitions the topic of transactions gets.";
-    public honoured "transaction.state.log.replication.factor", Short, Some("3"), AtLeast(1),
+    public ignored "transaction.state.log.replication.factor", Short, Some("3"), AtLeast(1),
         "How many replicas the topic of transactions gets.";
-    public honoured "transactional.id.expiration.ms", Int, Some("604800000"), AtLeast(1),
+    public ignored "transactional.id.expiration.ms", Int, Some("604800000"), AtLeast(1),
         "How long an idle transactional id is remembered.";
     public honoured "unclean.leader.election.enable", Boolean, Some("false"), Any,
         "Whether a replica that may lack committed records may lead when no other can.";

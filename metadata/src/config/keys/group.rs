@@ -3,9 +3,9 @@
 use super::{Check::*, Key, Kind::*, Treatment, keys};
 
 keys! { KEYS
-    public honoured "consumer.heartbeat.interval.ms", Int, Some("5000"), AtLeast(1),
+    public ignored "consumer.heartbeat.interval.ms", Int, Some("5000"), AtLeast(1),
         "How often a member is told to report.";
-    public honoured "consumer.session.timeout.ms", Int, Some("45000"), AtLeast(1), "How long a member may be silent.";
+    public ignored "consumer.session.timeout.ms", Int, Some("45000"), AtLeast(1), "How long a member may be silent.";
     public ignored "share.auto.offset.reset", Text, Some("latest"), Any, "";
     public ignored "share.heartbeat.interval.ms", Int, Some("5000"), Any, "";
     public ignored "share.isolation.level", Text, Some("read_uncommitted"), Any, "";

@@ -7,14 +7,17 @@ use super::{COMPRESSION, Check::*, Key, Kind::*, TIMESTAMP, Treatment, keys};
 
 keys! { KEYS
     public honoured "cleanup.policy", List, Some("delete"), EachOf(&["compact", "delete"]),
-        "What happens to old records: delete, compact, or both.";
-    public honoured "compression.gzip.level", Int, Some("-1"), Level(1, 9),
-        "How hard gzip tries; -1 is its own default.";
-    public honoured "compression.lz4.level", Int, Some("9"), Between(1, 17), "How hard lz4 tries.";
-    public honoured "compression.type", Text, Some("producer"), OneOf(COMPRESSION),
-        "How batches are compressed at rest; producer keeps what came.";
-    public honoured "compression.zstd.level", Int, Some("3"), Between(-131072, 22), "How hard zstd tries.";
-    public honoured "delete.retention.ms", Long, Some("86400000"), AtLeast(0), "How long a tombstone is kept.";
+        "What happens to old records: delete, or with compact alone nothing: logs are not compacted.";
+    public ignored "compression.gzip.level", Int, Some("-1"), Level(1, 9),
+        "Has no effect: batches are kept as they came.";
+    public ignored "compression.lz4.level", Int, Some("9"), Between(1, 17),
+        "Has no effect: batches are kept as they came.";
+    public ignored "compression.type", Text, Some("producer"), OneOf(COMPRESSION),
+        "Has no effect: batches are kept as they came.";
+    public ignored "compression.zstd.level", Int, Some("3"), Between(-131072, 22),
+        "Has no effect: batches are kept as they came.";
+    public ignored "delete.retention.ms", Long, Some("86400000"), AtLeast(0),
+        "Has no effect: logs are not compacted.";
     public honoured "file.delete.delay.ms", Long, Some("60000"), AtLeast(0),
         "How long a removed file stays on the disk.";
     public honoured "flush.messages", Long, Some("9223372036854775807"), AtLeast(1),
@@ -33,8 +36,8 @@ keys! { KEYS
         "How much stays local once it is in remote storage; -2 is retention.bytes.";
     public mapped "local.retention.ms", Long, Some("-2"), AtLeast(-2),
         "How long records stay local once they are in remote storage; -2 is retention.ms.";
-    public honoured "max.compaction.lag.ms", Long, Some("9223372036854775807"), AtLeast(1),
-        "After how long at most a record is cleaned.";
+    public ignored "max.compaction.lag.ms", Long, Some("9223372036854775807"), AtLeast(1),
+        "Has no effect: logs are not compacted.";
     public honoured "max.message.bytes", Int, Some("1048588"), AtLeast(0), "The largest record batch that is accepted.";
     public honoured "message.timestamp.after.max.ms", Long, Some("3600000"), AtLeast(0),
         "How far in the future a record's timestamp may lie.";
@@ -42,13 +45,14 @@ keys! { KEYS
         "How far in the past a record's timestamp may lie.";
     public honoured "message.timestamp.type", Text, Some("CreateTime"), OneOf(TIMESTAMP),
         "Whose time a record carries: CreateTime is the producer's, LogAppendTime the broker's.";
-    public honoured "min.cleanable.dirty.ratio", Double, Some("0.5"), Ratio,
-        "How much of the log must be uncleaned before it is cleaned.";
-    public honoured "min.compaction.lag.ms", Long, Some("0"), AtLeast(0),
-        "How long a record stays out of the cleaner's reach.";
+    public ignored "min.cleanable.dirty.ratio", Double, Some("0.5"), Ratio,
+        "Has no effect: logs are not compacted.";
+    public ignored "min.compaction.lag.ms", Long, Some("0"), AtLeast(0),
+        "Has no effect: logs are not compacted.";
     public honoured "min.insync.replicas", Int, Some("1"), AtLeast(1),
         "How many replicas must be in sync for acks=all to be accepted.";
-    public honoured "preallocate", Boolean, Some("false"), Any, "Whether a segment's file gets its full size at once.";
+    public mapped "preallocate", Boolean, Some("false"), Any,
+        "Has no effect: files grow with what they hold.";
     public mapped "remote.log.copy.disable", Boolean, Some("false"), Any,
         "Whether nothing more is copied to remote storage.";
     public mapped "remote.log.delete.on.disable", Boolean, Some("false"), Any,
@@ -60,8 +64,8 @@ keys! { KEYS
     public honoured "segment.bytes", Int, Some("1073741824"), AtLeast(14),
         "How large one file of the log may grow. Kafka refuses less than 1 MiB.";
     public honoured "segment.index.bytes", Int, Some("10485760"), AtLeast(4), "How large an index may grow.";
-    public honoured "segment.jitter.ms", Long, Some("0"), AtLeast(0),
-        "By how much at most a roll comes early, so that not all come at once.";
+    public mapped "segment.jitter.ms", Long, Some("0"), AtLeast(0),
+        "Has no effect: segments roll when they are due.";
     public honoured "segment.ms", Long, Some("604800000"), AtLeast(1),
         "How old a segment may grow before the next begins.";
     public honoured "unclean.leader.election.enable", Boolean, Some("false"), Any,
