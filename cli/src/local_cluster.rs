@@ -9,6 +9,7 @@ use runtime::{
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde::{Deserialize, Serialize};
 use std::{
+    fmt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -21,20 +22,132 @@ const STATE: &str = "cluster.json";
 const START_SECONDS_MAX: u64 = 30;
 const STOP_SECONDS_MAX: u64 = 30;
 
+/// Controllers of their own have ids from here on, as they have in the simulator.
+const FIRST_CONTROLLER: i32 = 101;
+
+/// `process.roles`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Roles {
+    /// Both in one process.
+    #[default]
+    #[serde(rename = "broker,controller")]
+    Combined,
+    /// A broker, whose controllers are other nodes.
+    #[serde(rename = "broker")]
+    Broker,
+    /// A controller.
+    #[serde(rename = "controller")]
+    Controller,
+}
+
+impl Roles {
+    /// As `process.roles` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Combined => "broker,controller",
+            Self::Broker => "broker",
+            Self::Controller => "controller",
+        }
+    }
+}
+
 /// One node.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LocalNode {
     /// `node.id`.
     pub id: i32,
-    /// The clients' port.
+    /// `process.roles`
+    #[serde(default)]
+    pub roles: Roles,
+    /// The clients' port; 0 for a controller.
     pub kafka_port: u16,
-    /// The brokers' port.
+    /// The brokers' port; 0 for a controller.
     pub replication_port: u16,
-    /// The controllers' port.
+    /// The controllers' port; 0 for a broker whose controllers are other nodes.
     pub controller_port: u16,
     /// The port of metrics and health.
     #[serde(default)]
     pub http_port: u16,
+}
+
+impl LocalNode {
+    /// Whether it serves clients.
+    pub fn is_broker(&self) -> bool {
+        self.roles != Roles::Controller
+    }
+
+    /// Whether it has a vote on the cluster's metadata.
+    pub fn is_controller(&self) -> bool {
+        self.roles != Roles::Broker
+    }
+
+    fn properties(&self, cluster: &LocalCluster) -> String {
+        let Self { id, kafka_port, replication_port, controller_port, http_port, .. } = self;
+        let voter = |node: &LocalNode| format!("{}@127.0.0.1:{}", node.id, node.controller_port);
+        let voters: Vec<_> = cluster.controllers().map(voter).collect();
+        let replicas = cluster.brokers().count().min(3);
+        let min_isr = if replicas > 2 { 2 } else { 1 };
+        let mut listeners = Vec::new();
+        let mut text = format!("process.roles={}\nnode.id={id}\n", self.roles.name());
+        if self.is_broker() {
+            let replication = format!("REPLICATION://127.0.0.1:{replication_port}");
+            text += &format!("advertised.listeners=PLAINTEXT://localhost:{kafka_port},{replication}\n");
+            listeners.extend([format!("PLAINTEXT://127.0.0.1:{kafka_port}"), replication]);
+        }
+        if self.is_controller() {
+            listeners.push(format!("CONTROLLER://127.0.0.1:{controller_port}"));
+        }
+        text + &format!(
+            "listeners={}\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,REPLICATION:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+             inter.broker.listener.name=REPLICATION\ncontroller.listener.names=CONTROLLER\n\
+             controller.quorum.voters={}\nlog.dirs={}\ngregor.http.listener=127.0.0.1:{http_port}\n\
+             default.replication.factor={replicas}\nmin.insync.replicas={min_isr}\n",
+            listeners.join(","),
+            voters.join(","),
+            cluster.node_folder(*id).join("data").display(),
+        )
+    }
+}
+
+/// How many nodes of which kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Nodes that serve clients.
+    pub brokers: i32,
+    /// Controllers apart from those; none if the brokers are controllers, too.
+    pub controllers: Option<i32>,
+}
+
+impl Size {
+    /// The nodes, each 1000 ports above the one before. Controllers stand one port above the clients' ports, as they do
+    /// where brokers are controllers.
+    fn nodes(self, base_port: u16) -> Result<Vec<LocalNode>, std::num::TryFromIntError> {
+        let port = |index: i32, offset: i32| u16::try_from(i32::from(base_port) + 1000 * index + offset);
+        let roles = if self.controllers.is_some() { Roles::Broker } else { Roles::Combined };
+        let broker = |index: i32| {
+            let controller_port = if roles == Roles::Combined { port(index, 1)? } else { 0 };
+            let (kafka_port, replication_port) = (port(index, 0)?, port(index, -1)?);
+            // With the usual ports, the usual one: 9644.
+            let http_port = port(index, 552)?;
+            Ok(LocalNode { id: index + 1, roles, kafka_port, replication_port, controller_port, http_port })
+        };
+        let controller = |index: i32| {
+            let (id, roles) = (FIRST_CONTROLLER + index, Roles::Controller);
+            let (controller_port, http_port) = (port(index, 1)?, port(index, 553)?);
+            Ok(LocalNode { id, roles, kafka_port: 0, replication_port: 0, controller_port, http_port })
+        };
+        (0..self.brokers).map(broker).chain((0..self.controllers.unwrap_or(0)).map(controller)).collect()
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.controllers {
+            Some(controllers) => write!(f, "{} brokers and {controllers} controllers", self.brokers),
+            None => write!(f, "{} nodes", self.brokers),
+        }
+    }
 }
 
 /// The nodes, as kept in the folder.
@@ -66,67 +179,49 @@ impl LocalCluster {
         Ok(Self { folder: std::path::absolute(folder)?, ..cluster })
     }
 
-    /// Opens the folder's cluster, or makes one of so many nodes.
+    /// Opens the folder's cluster, or makes one of this size.
     ///
     /// # Errors
     /// The folder holds a cluster of another size, or cannot be written.
-    pub async fn open_or_create(folder: &Path, nodes: i32, base_port: u16) -> Result<Self, Failure> {
+    pub async fn open_or_create(folder: &Path, size: Size, base_port: u16) -> Result<Self, Failure> {
         if folder.join(STATE).is_file() {
             let cluster = Self::open(folder)?;
-            let size = cluster.nodes.len();
-            if size != nodes as usize {
-                let place = folder.display();
+            if cluster.size() != size {
+                let (place, size) = (folder.display(), cluster.size());
                 return Err(Failure::new(format!(
-                    "{place} holds a cluster of {size} nodes: remove it, or name another with --dir"
+                    "{place} holds a cluster of {size}: remove it, or name another with --dir"
                 )));
             }
             return Ok(cluster);
         }
-        let port = |id: i32, offset: i32| u16::try_from(i32::from(base_port) + 1000 * (id - 1) + offset);
-        let node = |id: i32| {
-            let (kafka_port, replication_port, controller_port) = (port(id, 0)?, port(id, -1)?, port(id, 1)?);
-            // With the usual ports, the usual one: 9644.
-            let http_port = port(id, 552)?;
-            Ok::<_, std::num::TryFromIntError>(LocalNode {
-                id,
-                kafka_port,
-                replication_port,
-                controller_port,
-                http_port,
-            })
-        };
-        let nodes =
-            (1..=nodes).map(node).collect::<Result<_, _>>().map_err(|_| Failure::usage("the ports end above 65535"))?;
+        let nodes = size.nodes(base_port).map_err(|_| Failure::usage("the ports end above 65535"))?;
         let cluster = Self { cluster_id: random_cluster_id(), nodes, folder: std::path::absolute(folder)? };
         for node in &cluster.nodes {
             let disk = Disk::real(cluster.node_folder(node.id))?;
-            disk.write_atomically("server.properties", cluster.properties(node).as_bytes()).await?;
+            disk.write_atomically("server.properties", node.properties(&cluster).as_bytes()).await?;
         }
         Disk::real(folder)?.write_atomically(STATE, &serde_json::to_vec_pretty(&cluster)?).await?;
         Ok(cluster)
     }
 
-    fn node_folder(&self, id: i32) -> PathBuf {
-        self.folder.join(format!("node-{id}"))
+    /// How many nodes of which kind it has.
+    pub fn size(&self) -> Size {
+        let alone = self.nodes.iter().filter(|node| !node.is_broker()).count() as i32;
+        Size { brokers: self.brokers().count() as i32, controllers: (alone > 0).then_some(alone) }
     }
 
-    fn properties(&self, node: &LocalNode) -> String {
-        let LocalNode { id, kafka_port, replication_port, controller_port, http_port } = node;
-        let voters: Vec<_> =
-            self.nodes.iter().map(|node| format!("{}@127.0.0.1:{}", node.id, node.controller_port)).collect();
-        let replicas = self.nodes.len().min(3);
-        let min_isr = if replicas > 2 { 2 } else { 1 };
-        format!(
-            "process.roles=broker,controller\nnode.id={id}\n\
-             listeners=PLAINTEXT://127.0.0.1:{kafka_port},REPLICATION://127.0.0.1:{replication_port},CONTROLLER://127.0.0.1:{controller_port}\n\
-             advertised.listeners=PLAINTEXT://localhost:{kafka_port},REPLICATION://127.0.0.1:{replication_port}\n\
-             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,REPLICATION:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
-             inter.broker.listener.name=REPLICATION\ncontroller.listener.names=CONTROLLER\n\
-             controller.quorum.voters={}\nlog.dirs={}\ngregor.http.listener=127.0.0.1:{http_port}\n\
-             default.replication.factor={replicas}\nmin.insync.replicas={min_isr}\n",
-            voters.join(","),
-            self.node_folder(*id).join("data").display(),
-        )
+    /// The nodes that serve clients.
+    pub fn brokers(&self) -> impl Iterator<Item = &LocalNode> {
+        self.nodes.iter().filter(|node| node.is_broker())
+    }
+
+    /// The nodes that vote on the cluster's metadata.
+    pub fn controllers(&self) -> impl Iterator<Item = &LocalNode> {
+        self.nodes.iter().filter(|node| node.is_controller())
+    }
+
+    fn node_folder(&self, id: i32) -> PathBuf {
+        self.folder.join(format!("node-{id}"))
     }
 
     /// The node with this id.
@@ -139,7 +234,7 @@ impl LocalCluster {
 
     /// Where clients find the cluster.
     pub fn bootstrap(&self) -> Vec<String> {
-        self.nodes.iter().map(|node| format!("localhost:{}", node.kafka_port)).collect()
+        self.brokers().map(|node| format!("localhost:{}", node.kafka_port)).collect()
     }
 
     /// The process of a node, if it runs.
@@ -184,12 +279,14 @@ impl LocalCluster {
         if started.success() { Ok(()) } else { Err(Failure::new(format!("node {id} could not be started"))) }
     }
 
-    /// Waits until a node serves clients.
+    /// Waits until a node serves: clients if it is a broker, else the other nodes.
     ///
     /// # Errors
     /// Its process has ended, or it does not serve in time; the end of its log says why.
     pub async fn wait_ready(&self, id: i32) -> Result<(), Failure> {
-        let address = format!("127.0.0.1:{}", self.node(id)?.kafka_port);
+        let node = self.node(id)?;
+        let port = if node.is_broker() { node.kafka_port } else { node.controller_port };
+        let address = format!("127.0.0.1:{port}");
         let deadline = time::now() + Duration::from_secs(START_SECONDS_MAX);
         let mut seen_at = time::now();
         loop {
@@ -215,7 +312,7 @@ impl LocalCluster {
 
     /// The node whose controller is active, as any running controller says.
     pub async fn active_controller(&self) -> Option<i32> {
-        for node in &self.nodes {
+        for node in self.controllers() {
             let address = format!("127.0.0.1:{}", node.controller_port);
             let Ok(connection) = client::Connection::connect(&address, options()).await else {
                 continue;
@@ -279,4 +376,50 @@ impl LocalCluster {
 
 fn options() -> client::ConnectionOptions {
     client::ConnectionOptions { client_id: "gregor-cluster".into(), ..client::ConnectionOptions::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn cluster(brokers: i32, controllers: Option<i32>) -> LocalCluster {
+        let nodes = Size { brokers, controllers }.nodes(9092).expect("ports");
+        LocalCluster { cluster_id: random_cluster_id(), nodes, folder: PathBuf::from("/data") }
+    }
+
+    #[test]
+    fn no_port_is_given_twice() {
+        for (brokers, controllers) in [(1, None), (9, None), (3, Some(3)), (2, Some(5))] {
+            let cluster = cluster(brokers, controllers);
+            let all = cluster
+                .nodes
+                .iter()
+                .flat_map(|node| [node.kafka_port, node.replication_port, node.controller_port, node.http_port]);
+            let all: Vec<u16> = all.filter(|port| *port != 0).collect();
+            assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len(), "{brokers} {controllers:?}: {all:?}");
+            assert_eq!(cluster.size(), Size { brokers, controllers });
+        }
+    }
+
+    #[test]
+    fn controllers_apart_are_the_only_voters() {
+        let cluster = cluster(2, Some(3));
+        let voters = "controller.quorum.voters=101@127.0.0.1:9093,102@127.0.0.1:10093,103@127.0.0.1:11093\n";
+        for node in &cluster.nodes {
+            let text = node.properties(&cluster);
+            assert!(text.contains(voters), "{text}");
+            let roles = if node.id > 100 { "process.roles=controller\n" } else { "process.roles=broker\n" };
+            assert!(text.contains(roles), "{text}");
+            assert_eq!(text.contains("://127.0.0.1:9092"), node.id == 1, "{text}");
+        }
+        assert_eq!(cluster.bootstrap(), ["localhost:9092", "localhost:10092"]);
+    }
+
+    #[test]
+    fn a_folder_written_before_nodes_had_roles_is_of_combined_nodes() {
+        let node = r#"{"id":1,"kafka_port":9092,"replication_port":9091,"controller_port":9093}"#;
+        let node: LocalNode = serde_json::from_str(node).expect("a node");
+        assert!(node.is_broker() && node.is_controller());
+    }
 }

@@ -1,9 +1,12 @@
-//! The `gregor` command: a door, and nothing but a door. Every command is one file in `commands/`.
+//! The `gregor` command: a door, and nothing but a door. Every command is one file in `commands/`; the names of Kafka's
+//! scripts are other doors into the same house, one file each in `kafka_tools/`.
 
 mod commands;
 mod environment;
 mod http;
+mod kafka_tools;
 mod local_cluster;
+mod logging;
 mod node;
 mod output;
 mod properties;
@@ -12,12 +15,17 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    let mut called = std::env::args();
+    let name = called.next().unwrap_or_default();
+    if let Some(code) = kafka_tools::run(&name, called) {
+        return code;
+    }
     let arguments = commands::Arguments::parse();
-    output::log(arguments.log.as_deref(), arguments.default_log());
+    arguments.start_log();
     match commands::run(arguments) {
         Ok(code) => code,
         Err(failure) => {
-            eprintln!("gregor: {failure}");
+            logging::say(tracing::Level::ERROR, &failure.what);
             ExitCode::from(failure.code)
         }
     }

@@ -12,6 +12,7 @@ use runtime::{disk::Disk, sync::shutdown, task, time};
 use sd_notify::NotifyState;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -49,12 +50,7 @@ impl Node {
     /// The key that is missing or wrong, and what to write instead.
     pub fn new(properties: Properties) -> Result<Self, Failure> {
         let get = |key: &str| properties.text(key).map(str::trim).filter(|value| !value.is_empty()).map(String::from);
-        let id = get("node.id")
-            .or_else(|| get("broker.id"))
-            .ok_or_else(|| wrong("node.id", "is missing: write node.id=1"))?;
-        let id = BrokerId(
-            id.parse().ok().filter(|id| *id >= 0).ok_or_else(|| wrong("node.id", "is not a number from 0 on"))?,
-        );
+        let id = properties.node_id().ok_or_else(|| wrong("node.id", "is missing: write node.id=1"))?;
         let roles =
             get("process.roles").ok_or_else(|| wrong("process.roles", "is missing: write broker,controller"))?;
         let roles: BTreeSet<&str> = roles.split(',').map(str::trim).collect();
@@ -154,6 +150,18 @@ impl Node {
     /// # Errors
     /// Whatever keeps it from starting.
     pub async fn serve(self, ready: impl FnOnce(&Self)) -> Result<(), Failure> {
+        self.serve_until(ready, task::termination_requested()).await
+    }
+
+    /// As [`Node::serve`], until this is over.
+    ///
+    /// # Errors
+    /// Whatever keeps it from starting.
+    pub async fn serve_until(
+        self,
+        ready: impl FnOnce(&Self),
+        over: impl Future<Output = io::Result<()>>,
+    ) -> Result<(), Failure> {
         let cluster_id = self.cluster_id()?;
         let http = http::bind(&self.properties).await?;
         let controller = match &self.controller_bind {
@@ -187,7 +195,7 @@ impl Node {
         let health =
             Health { broker: broker.as_ref().map(Arc::downgrade), controller: controller.as_ref().map(Arc::downgrade) };
         let http = http.map(|listener| task::spawn(http::serve(listener, health, stopping)));
-        let mut termination = std::pin::pin!(task::termination_requested());
+        let mut termination = std::pin::pin!(over);
         let serving = async {
             if let Some(broker) = &broker {
                 broker.ready().await;
@@ -414,6 +422,13 @@ mod tests {
             node(COMBINED).expect("valid").voters,
             BTreeMap::from([(BrokerId(1), "localhost:9093".to_string())])
         );
+    }
+
+    #[test]
+    fn a_node_may_have_its_old_name() {
+        assert_eq!(node(&COMBINED.replace("node.id", "broker.id")).expect("valid").id, BrokerId(1));
+        let nameless = node(&COMBINED.replace("node.id=1\n", "")).expect_err("no id");
+        assert_eq!(nameless, "node.id is missing: write node.id=1");
     }
 
     #[test]

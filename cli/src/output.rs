@@ -94,24 +94,6 @@ pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Sends logs to standard error, filtered by the flag, else by GREGOR_LOG, else as the command wants it.
-pub fn log(filter: Option<&str>, default: &str) {
-    use tracing_subscriber::{EnvFilter, fmt::time::FormatTime};
-
-    /// The time of the world that the line was written in: a simulated node's own clock.
-    struct WorldTime;
-    impl FormatTime for WorldTime {
-        fn format_time(&self, into: &mut tracing_subscriber::fmt::format::Writer<'_>) -> fmt::Result {
-            into.write_str(&runtime::time::format_wall(runtime::time::wall_now()))
-        }
-    }
-    let filter = match filter {
-        Some(filter) => EnvFilter::new(filter),
-        None => EnvFilter::try_from_env("GREGOR_LOG").unwrap_or_else(|_| EnvFilter::new(default)),
-    };
-    tracing_subscriber::fmt().with_env_filter(filter).with_timer(WorldTime).with_writer(std::io::stderr).init();
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

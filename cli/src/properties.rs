@@ -1,7 +1,27 @@
 //! Java's properties files, as Kafka reads them: `key=value`, `key: value` or `key value`, comments by `#` or `!`, lines
 //! continued by a backslash, escapes. (`java.util.Properties.load`.)
 
-/// The pairs of a file, in order. A key that stands twice is there twice; the last one counts.
+use crate::output::Failure;
+use runtime::disk::Disk;
+use std::path::Path;
+
+/// The pairs of a file, in order, as [`parse`] finds them.
+///
+/// # Errors
+/// A file that is not there or cannot be read.
+pub fn read(path: &Path) -> Result<Vec<(String, String)>, Failure> {
+    let place = path.display().to_string();
+    let unreadable = |error: std::io::Error| Failure::new(format!("{place}: {error}"));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().ok_or_else(|| Failure::usage(format!("{place} is not a file")))?.to_string_lossy();
+    if !path.is_file() {
+        return Err(Failure::usage(format!("{place} is not there")));
+    }
+    let bytes = Disk::real(folder).and_then(|disk| disk.read(&name)).map_err(unreadable)?;
+    parse(&String::from_utf8_lossy(&bytes)).map_err(|what| Failure::new(format!("{place}: {what}")))
+}
+
+/// The pairs of a text, in order. A key that stands twice is there twice; the last one counts.
 ///
 /// # Errors
 /// An escape that is not one, with its line.

@@ -30,6 +30,10 @@ fn every_command_explains_itself_with_examples() {
         "verify",
         "log",
         "sim",
+        "doctor",
+        "test",
+        "profile",
+        "install-tools",
         "completion",
         "man",
     ] {
@@ -161,6 +165,178 @@ fn a_setting_that_does_nothing_here_is_told_once() {
         assert!(matches!(lines[..], [line] if line.contains(level)), "{key}: {said}");
     }
     assert!(said.contains("is not formatted"), "{said}");
+}
+
+/// A folder of one test, gone with it.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("gregor-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_string_lossy().into_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn called_by_the_name_of_a_script_it_is_that_tool() {
+    let folder = Folder::new("tools");
+    let installed = gregor(&["install-tools", &folder.path("bin")]);
+    assert!(installed.status.success(), "{}", text(&installed.stderr));
+    // A second time they are made anew.
+    assert!(gregor(&["install-tools", &folder.path("bin")]).status.success());
+    let run = |tool: &str, arguments: &[&str]| {
+        Command::new(folder.path(&format!("bin/{tool}"))).args(arguments).output().expect("the link runs")
+    };
+    let config = folder.path("server.properties");
+    let data = folder.path("data");
+    let properties = "process.roles=broker,controller\nnode.id=7\nlisteners=PLAINTEXT://:0,CONTROLLER://:0\n\
+                      controller.listener.names=CONTROLLER";
+    std::fs::write(&config, format!("{properties}\nlog.dirs={data}\n")).expect("a file");
+    let empty = run("kafka-storage.sh", &["info", "-c", &config]);
+    assert!(
+        text(&empty.stdout).contains(&format!("Found problem:\n  {data} is not formatted.")),
+        "{}",
+        text(&empty.stdout)
+    );
+    assert!(!std::path::Path::new(&data).exists(), "looking makes no folder");
+    let id = text(&run("kafka-storage.sh", &["random-uuid"]).stdout).trim().to_string();
+    let format = ["format", "--standalone", "-t", &id, "-c", &config];
+    let formatted = run("kafka-storage.sh", &format);
+    let expected = format!("Formatting metadata directory {data} with metadata.version 4.1-IV1.\n");
+    assert_eq!(text(&formatted.stdout), expected, "{}", text(&formatted.stderr));
+    let again = run("kafka-storage.sh", &format);
+    assert!(text(&again.stderr).contains("is already formatted. Use --ignore-formatted"), "{}", text(&again.stderr));
+    let info = text(&run("kafka-storage.sh", &["info", "-c", &config]).stdout);
+    assert!(info.contains(&format!("Found metadata: {{cluster.id={id}, directory.id=")), "{info}");
+    let old = run("kafka-topics.sh", &["--zookeeper", "host:2181", "--list"]);
+    assert_eq!(old.status.code(), Some(1));
+    assert!(text(&old.stderr).contains("write --bootstrap-server HOST:PORT"), "{}", text(&old.stderr));
+    let stop = run("kafka-server-stop.sh", &["--node-id", "424242"]);
+    assert!(text(&stop.stderr).contains("No kafka server"), "{}", text(&stop.stderr));
+}
+
+#[test]
+fn what_is_no_link_is_not_written_over() {
+    let folder = Folder::new("no-link");
+    std::fs::write(folder.path("kafka-topics.sh"), "mine").expect("a file");
+    let said = text(&gregor(&["install-tools", &folder.path("")]).stderr);
+    assert!(said.contains("is there and is no link"), "{said}");
+    assert_eq!(std::fs::read(folder.path("kafka-topics.sh")).expect("a file"), b"mine");
+}
+
+/// The variables of each service of a compose file: its own, and what it takes over by `<<`.
+fn services(compose: &str) -> std::collections::BTreeMap<String, Vec<(String, String)>> {
+    let mut found: std::collections::BTreeMap<String, Vec<(String, String)>> = Default::default();
+    let (mut shared, mut owner) = (Vec::new(), None);
+    for line in compose.lines().filter(|line| !line.trim_start().starts_with('#')) {
+        let indent = line.len() - line.trim_start().len();
+        let (key, value) = line.trim().split_once(':').unwrap_or((line.trim(), ""));
+        match (indent, key) {
+            (0, "x-environment") => owner = None,
+            (2, name) if value.is_empty() && !name.starts_with("data") => {
+                owner = Some(name.to_owned());
+                found.insert(name.to_owned(), shared.clone());
+            }
+            (_, name) if name == "CLUSTER_ID" || name.starts_with("KAFKA_") => {
+                let variable = (name.to_owned(), value.trim().trim_matches('"').to_owned());
+                match &owner {
+                    Some(owner) => found.get_mut(owner).expect("it was met").push(variable),
+                    None => shared.push(variable),
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+fn packaged(name: &str) -> String {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging").join(name);
+    std::fs::read_to_string(path).expect("a packaged file")
+}
+
+#[test]
+fn every_variable_of_the_compose_files_is_a_setting_with_an_effect() {
+    let folder = Folder::new("compose");
+    let file = folder.path("empty.properties");
+    std::fs::write(&file, "").expect("a file");
+    for (compose, size) in [("compose/single.yml", 1), ("compose/three.yml", 3)] {
+        let services = services(&packaged(compose));
+        assert_eq!(services.len(), size, "{compose}");
+        for (name, variables) in services {
+            let pairs: Vec<(&str, &str)> =
+                variables.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+            let shown = shown(&file, &["-o", "json"], &pairs);
+            assert_eq!((text(&shown.stderr).as_str(), shown.status.code()), ("", Some(0)), "{compose} {name}");
+            let rows: serde_json::Value = serde_json::from_slice(&shown.stdout).expect("JSON");
+            let settings = variables.iter().filter(|(key, _)| key.starts_with("KAFKA_")).count();
+            assert_eq!(rows.as_array().map(Vec::len), Some(settings), "{compose} {name}");
+            assert!(settings >= 9, "{compose} {name}: {variables:?}");
+            let ignored = self::shown(&file, &["--ignored", "-o", "json"], &pairs);
+            assert_eq!(text(&ignored.stdout).trim(), "[]", "{compose} {name}");
+        }
+    }
+}
+
+/// A node that a test runs in the background, ended with it.
+struct Node(std::process::Child);
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_container_is_formatted_and_served_from_its_variables_and_logs_json() {
+    use std::io::{BufRead, BufReader};
+    let folder = Folder::new("container");
+    let free = || std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let listeners = [free(), free(), free()];
+    let ports: Vec<String> =
+        listeners.iter().map(|listener| listener.local_addr().expect("an address").port().to_string()).collect();
+    drop(listeners);
+    let mut compose = packaged("compose/single.yml").replace("/var/lib/gregor", &folder.path("data"));
+    for (there, here) in [
+        ("//broker:", "//127.0.0.1:"),
+        ("1@broker:", "1@127.0.0.1:"),
+        (":19092", &format!(":{}", ports[0])),
+        (":29093", &format!(":{}", ports[1])),
+        (":9092", &format!(":{}", ports[2])),
+    ] {
+        compose = compose.replace(there, here);
+    }
+    let variables = services(&compose).remove("broker").expect("the service");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gregor"));
+    command.args(["--log", "info", "server", "--container"]).env_clear().envs(variables);
+    command.env("GREGOR_LOG_FORMAT", "json").env("KAFKA_GREGOR_HTTP_LISTENER", "").stderr(std::process::Stdio::piped());
+    let mut node = Node(command.spawn().expect("the binary runs"));
+    let lines = BufReader::new(node.0.stderr.take().expect("it is piped")).lines();
+    let mut seen = Vec::new();
+    for line in lines {
+        let line = line.expect("text");
+        let object: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(object["timestamp"].is_string() && object["level"].is_string(), "{line}");
+        seen.push(object["message"].as_str().unwrap_or_default().to_owned());
+        if seen.last().is_some_and(|message| message.contains("is ready")) {
+            break;
+        }
+    }
+    let formatted = std::fs::read_to_string(folder.path("data/meta.properties")).expect("a formatted directory");
+    assert!(formatted.contains("cluster.id=4L6g3nShT-eMCtK--X86sw"), "{formatted}");
+    assert!(seen.last().is_some_and(|message| message.contains("node 1 is ready")), "{seen:?}");
 }
 
 #[cfg(madsim)]

@@ -52,11 +52,15 @@ struct Nodes {
 
 impl Nodes {
     fn start(name: &str, nodes: u16) -> Self {
+        Self::start_with(name, nodes, &[])
+    }
+
+    fn start_with(name: &str, nodes: u16, more: &[&str]) -> Self {
         let folder = std::env::temp_dir().join(format!("gregor-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         let started = Self { folder, base_port: free_ports(nodes) };
         let (nodes, port) = (nodes.to_string(), started.base_port.to_string());
-        let out = started.cluster(&["start", "-n", &nodes, "--base-port", &port]);
+        let out = started.cluster(&[&["start", "-n", &nodes, "--base-port", &port], more].concat());
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         started
     }
@@ -98,10 +102,11 @@ impl Drop for Nodes {
 /// Where the next search for ports begins: tests run at the same time, and what one has found is not in use yet.
 static NEXT_PORT: Mutex<Option<u16>> = Mutex::new(None);
 
-/// The first of some ports that nobody uses: each node has one for clients, brokers, controllers and HTTP.
+/// The first of some ports that nobody uses: each node has one for clients, brokers, controllers and HTTP,
+/// and a controller of its own one for HTTP beside that.
 fn free_ports(nodes: u16) -> u16 {
     let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-    let offsets = [-1i16, 0, 1, 552];
+    let offsets = [-1i16, 0, 1, 552, 553];
     let all_free = |base: &u16| {
         (0..nodes)
             .all(|node| offsets.iter().all(|offset| is_free((base + 1_000 * node).saturating_add_signed(*offset))))
@@ -151,6 +156,67 @@ fn a_node_among_enemies_stays_small_and_serves_its_friends() {
     let largest_kib = largest_kib.expect("the node runs");
     println!("largest resident size: {largest_kib} KiB");
     assert!(largest_kib < RESIDENT_MAX_KIB, "{largest_kib} KiB at most");
+}
+
+/// Runs one of Kafka's scripts on a cluster: what it says, and whether all went well.
+fn script(nodes: &Nodes, name: &str, arguments: &[&str], input: &str) -> (String, bool) {
+    let mut command = Command::new(nodes.folder.join("bin").join(name));
+    command.args(["--bootstrap-server", &format!("localhost:{}", nodes.base_port)]).args(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut running = command.spawn().expect("the link runs");
+    running.stdin.take().expect("it is piped").write_all(input.as_bytes()).expect("it reads");
+    let out = running.wait_with_output().expect("the script ends");
+    let said = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+    (said, out.status.success())
+}
+
+#[test]
+fn kafkas_scripts_work_on_a_cluster_whose_controllers_are_apart() {
+    let nodes = Nodes::start_with("scripts", 2, &["--controllers", "3", "-o", "json"]);
+    let bin = nodes.folder.join("bin");
+    assert!(nodes.gregor(&["install-tools", &bin.to_string_lossy()]).status().expect("the binary runs").success());
+    let run = |name: &str, line: &str, input: &str| {
+        let arguments: Vec<&str> = line.split_whitespace().collect();
+        script(&nodes, name, &arguments, input)
+    };
+    let create = "--create --topic orders --replica-assignment 2:1,1:2 --config retention.ms=1000000";
+    assert_eq!(run("kafka-topics.sh", create, ""), ("Created topic orders.\n".to_owned(), true));
+    let (again, ok) = run("kafka-topics.sh", create, "");
+    assert_eq!((again.as_str(), ok), ("Error while executing topic command : Topic 'orders' already exists.\n", false));
+    assert!(run("kafka-topics.sh", &format!("{create} --if-not-exists"), "").1);
+    let (described, _) = run("kafka-topics.sh", "--describe --topic or.*", "");
+    let heading = described.lines().next().expect("a line");
+    assert!(heading.starts_with("Topic: orders\tTopicId: "), "{described}");
+    assert!(
+        heading.ends_with(
+            "\tPartitionCount: 2\tReplicationFactor: 2\tConfigs: min.insync.replicas=1,retention.ms=1000000"
+        ),
+        "{described}"
+    );
+    assert!(
+        described.contains("\n\tTopic: orders\tPartition: 0\tLeader: 2\tReplicas: 2,1\tIsr: 2,1\tElr: "),
+        "{described}"
+    );
+    let keyed = "--topic orders --property parse.key=true --property key.separator=: --compression-codec";
+    assert_eq!(run("kafka-console-producer.sh", keyed, "k:a\nk:b\nk:c\n"), (String::new(), true));
+    let (wrong, ok) = run("kafka-console-producer.sh", keyed, "nothing\n");
+    assert_eq!((wrong.as_str(), ok), ("No key separator found on line number 1: 'nothing'\n", false));
+    let all = "--topic orders --from-beginning --max-messages 3 --property print.key=true --property print.offset=true";
+    let (read, _) = run("kafka-console-consumer.sh", all, "");
+    assert_eq!(read, "Offset:0\tk\ta\nOffset:1\tk\tb\nOffset:2\tk\tc\nProcessed a total of 3 messages\n");
+    let (ends, _) = run("kafka-get-offsets.sh", "--topic orders", "");
+    let ends: BTreeSet<&str> = ends.lines().filter_map(|line| line.rsplit_once(':')).map(|(_, end)| end).collect();
+    assert_eq!(ends, BTreeSet::from(["0", "3"]));
+    let set = "--alter --topic orders --add-config cleanup.policy=[compact,delete] --delete-config retention.ms";
+    assert_eq!(run("kafka-configs.sh", set, ""), ("Completed updating config for topic orders.\n".to_owned(), true));
+    let expected = "Dynamic configs for topic orders are:\n  cleanup.policy=compact,delete sensitive=false \
+                    synonyms={DYNAMIC_TOPIC_CONFIG:cleanup.policy=compact,delete, DEFAULT_CONFIG:log.cleanup.policy=delete}\n";
+    assert_eq!(run("kafka-configs.sh", "--describe --entity-type topics --entity-name orders", "").0, expected);
+    let rolled = nodes.cluster(&["restart", "--rolling"]);
+    let said = String::from_utf8_lossy(&rolled.stdout);
+    assert!(rolled.status.success() && said.starts_with("node 101 is running"), "{said}");
+    assert!(run("kafka-topics.sh", "--delete --topic orders", "").1);
+    assert_eq!(run("kafka-topics.sh", "--list", ""), (String::new(), true));
 }
 
 /// The metrics that the expressions of a dashboard name.

@@ -20,7 +20,7 @@ use fetched::{Fetched, ReadRules};
 use offsets::{EARLIEST, LATEST, Listed};
 use positions::{Positions, Ticket};
 use protocol::ids::{BrokerId, LeaderEpoch, MonotonicMillis, Offset, PartitionIndex, WallMillis};
-use protocol::record_batch::{BatchError, Header};
+use protocol::record_batch::{BatchError, Header, TimestampType};
 use runtime::sync::{Lock, Notify};
 use runtime::{rand, time};
 use std::collections::{BTreeMap, VecDeque};
@@ -99,6 +99,8 @@ pub struct ConsumerRecord {
     pub leader_epoch: LeaderEpoch,
     /// When it happened by its producer, or was appended by the leader, as the topic has it.
     pub timestamp: WallMillis,
+    /// Which of the two.
+    pub timestamp_type: TimestampType,
     /// Its key.
     pub key: Option<Bytes>,
     /// Its value.
@@ -446,6 +448,7 @@ impl Arrival {
                 offset: record.offset,
                 leader_epoch,
                 timestamp: record.timestamp,
+                timestamp_type: self.fetched.timestamp_type(),
                 key: record.key,
                 value: record.value,
                 headers: record.headers,

@@ -2,7 +2,7 @@
 
 use super::topic::describe_partitions;
 use crate::{
-    local_cluster::LocalCluster,
+    local_cluster::{LocalCluster, LocalNode, Size},
     output::{self, Failure, Format},
 };
 use clap::Subcommand;
@@ -19,7 +19,7 @@ const WHOLE_WITHIN: Duration = Duration::from_secs(120);
 /// Starts, breaks and stops real nodes on this machine
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  gregor cluster start -n 3\n  gregor cluster kill 1\n  gregor cluster status --watch\n  gregor cluster restart --rolling"
+    after_help = "Examples:\n  gregor cluster start -n 3\n  gregor cluster start -n 3 --controllers 3\n  gregor cluster kill 1\n  gregor cluster status --watch\n  gregor cluster restart --rolling"
 )]
 pub struct LocalNodes {
     /// Where the nodes keep their data
@@ -36,12 +36,18 @@ enum Command {
         /// How many nodes
         #[arg(short, long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=9))]
         nodes: i32,
+        /// Controllers apart from those nodes, which are brokers only; otherwise each node is both
+        #[arg(long, value_name = "COUNT", value_parser = quorum)]
+        controllers: Option<i32>,
         /// The clients' port of the first node; each further node is 1000 higher
         #[arg(long, default_value_t = 9092)]
         base_port: u16,
         /// Stays, and stops the nodes when it is interrupted
         #[arg(long)]
         foreground: bool,
+        /// How to print the nodes
+        #[arg(short, long, value_enum, default_value = "table")]
+        output: Format,
     },
     /// Shows the nodes and the partitions
     Status {
@@ -79,14 +85,15 @@ impl LocalNodes {
         let dir = self.dir;
         block_on_real(async move {
             match self.command {
-                Command::Start { nodes, base_port, foreground } => {
-                    let cluster = LocalCluster::open_or_create(&dir, nodes, base_port).await?;
-                    start(&cluster).await?;
+                Command::Start { nodes, controllers, base_port, foreground, output } => {
+                    let size = Size { brokers: nodes, controllers };
+                    let cluster = LocalCluster::open_or_create(&dir, size, base_port).await?;
+                    start(&cluster, output).await?;
                     if foreground {
-                        println!("Ctrl-C stops them");
+                        eprintln!("Ctrl-C stops them");
                         runtime::task::termination_requested().await?;
                         stop(&cluster, None).await?;
-                    } else {
+                    } else if output == Format::Table {
                         println!("next: gregor topic create orders -p 3 -r {}", nodes.min(3));
                     }
                 }
@@ -119,7 +126,12 @@ impl LocalNodes {
     }
 }
 
-async fn start(cluster: &LocalCluster) -> Result<(), Failure> {
+/// Reads how many controllers a quorum has: with an even number no more may fail than with one fewer.
+fn quorum(text: &str) -> Result<i32, String> {
+    text.parse().ok().filter(|count| [1, 3, 5].contains(count)).ok_or_else(|| "a quorum has 1, 3 or 5".to_owned())
+}
+
+async fn start(cluster: &LocalCluster, format: Format) -> Result<(), Failure> {
     for node in &cluster.nodes {
         cluster.start(node.id).await?;
     }
@@ -131,14 +143,13 @@ async fn start(cluster: &LocalCluster) -> Result<(), Failure> {
     }
     wait_for_all(cluster).await?;
     let rows = node_rows(cluster, cluster.active_controller().await);
-    print!("{}", output::table(&NODE_HEADINGS, &rows));
-    Ok(())
+    output::print_rows(format, &NODE_HEADINGS, &rows)
 }
 
 /// Waits until the nodes know each other: whoever asks for a replica on each of them next is to get it.
 async fn wait_for_all(cluster: &LocalCluster) -> Result<(), Failure> {
     let deadline = runtime::time::now() + ALL_KNOWN_WITHIN;
-    for node in &cluster.nodes {
+    for node in cluster.brokers() {
         let options = ClusterOptions::new([format!("localhost:{}", node.kafka_port)]);
         let admin = Admin::new(Cluster::new(options), super::ADMIN_TIMEOUT);
         loop {
@@ -149,7 +160,7 @@ async fn wait_for_all(cluster: &LocalCluster) -> Result<(), Failure> {
                     "port {port} is another cluster's: choose others with --base-port and --dir"
                 )));
             }
-            if described.brokers.len() >= cluster.nodes.len() {
+            if described.brokers.len() >= cluster.brokers().count() {
                 break;
             }
             if runtime::time::now() > deadline {
@@ -169,13 +180,16 @@ async fn restart(cluster: &LocalCluster, node: i32) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Restarts every node in good order. The next one waits until every partition has all of its replicas in sync: no
-/// partition is ever without the replicas that it needs.
+/// Restarts every node in good order, controllers of their own first. The next one waits until the controllers have a
+/// leader and every partition has all of its replicas in sync: no partition is ever without the replicas that it needs.
 async fn roll(cluster: &LocalCluster) -> Result<(), Failure> {
     let admin = Admin::new(Cluster::new(ClusterOptions::new(cluster.bootstrap())), super::ADMIN_TIMEOUT);
-    for node in &cluster.nodes {
+    let alone = cluster.controllers().filter(|node| !node.is_broker());
+    let (nodes, since) = (alone.chain(cluster.brokers()).collect::<Vec<_>>(), runtime::time::now());
+    for (at, node) in nodes.iter().enumerate() {
         restart(cluster, node.id).await?;
         let deadline = runtime::time::now() + WHOLE_WITHIN;
+        wait_for_leader(cluster, deadline).await?;
         while let Some(partition) = not_in_sync(&admin).await? {
             if runtime::time::now() > deadline {
                 let what = format!(
@@ -186,6 +200,19 @@ async fn roll(cluster: &LocalCluster) -> Result<(), Failure> {
             }
             runtime::time::sleep(Duration::from_millis(50)).await;
         }
+        let seconds = since.elapsed().as_secs_f64();
+        eprintln!("t+{seconds:.1}s  {} of {} nodes restarted, every replica in sync", at + 1, nodes.len());
+    }
+    Ok(())
+}
+
+/// Waits until a controller says that it leads.
+async fn wait_for_leader(cluster: &LocalCluster, deadline: runtime::time::Instant) -> Result<(), Failure> {
+    while cluster.active_controller().await.is_none() {
+        if runtime::time::now() > deadline {
+            return Err(Failure::new("the controllers have no leader: see `gregor cluster status`"));
+        }
+        runtime::time::sleep(Duration::from_millis(50)).await;
     }
     Ok(())
 }
@@ -211,7 +238,15 @@ async fn stop(cluster: &LocalCluster, only: Option<i32>) -> Result<(), Failure> 
         Some(id) => vec![cluster.node(id)?.id],
         None => cluster.nodes.iter().map(|node| node.id).collect(),
     };
-    // All are asked together: a node that stops last has nobody left to hand its partitions to.
+    // Controllers of their own stay until the brokers have said goodbye to them.
+    let (brokers, controllers): (Vec<i32>, Vec<i32>) =
+        nodes.into_iter().partition(|id| cluster.node(*id).is_ok_and(LocalNode::is_broker));
+    stop_together(cluster, brokers).await?;
+    stop_together(cluster, controllers).await
+}
+
+/// All are asked together: a node that stops last has nobody left to hand its partitions to.
+async fn stop_together(cluster: &LocalCluster, nodes: Vec<i32>) -> Result<(), Failure> {
     let stops: Vec<_> = nodes
         .into_iter()
         .map(|id| {
@@ -230,14 +265,15 @@ async fn stop(cluster: &LocalCluster, only: Option<i32>) -> Result<(), Failure> 
 const NODE_HEADINGS: [&str; 7] = ["NODE", "ROLE", "KAFKA", "CONTROLLER", "HTTP", "PID", "STATE"];
 
 fn node_rows(cluster: &LocalCluster, active: Option<i32>) -> Vec<Vec<String>> {
-    let row = |node: &crate::local_cluster::LocalNode| {
+    let at = |port: u16| if port == 0 { "-".to_owned() } else { format!("localhost:{port}") };
+    let row = |node: &LocalNode| {
         let pid = cluster.pid(node.id).map(|pid| pid.as_raw_nonzero().to_string());
         vec![
             node.id.to_string(),
-            format!("broker,controller{}", if active == Some(node.id) { "*" } else { "" }),
-            format!("localhost:{}", node.kafka_port),
-            format!("localhost:{}", node.controller_port),
-            format!("localhost:{}", node.http_port),
+            format!("{}{}", node.roles.name(), if active == Some(node.id) { "*" } else { "" }),
+            at(node.kafka_port),
+            at(node.controller_port),
+            at(node.http_port),
             pid.clone().unwrap_or_else(|| "-".into()),
             if pid.is_some() { "running".into() } else { "down".into() },
         ]
@@ -248,8 +284,7 @@ fn node_rows(cluster: &LocalCluster, active: Option<i32>) -> Vec<Vec<String>> {
 async fn status(cluster: &LocalCluster, format: Format) -> Result<(), Failure> {
     output::print_rows(format, &NODE_HEADINGS, &node_rows(cluster, cluster.active_controller().await))?;
     let running: Vec<String> = cluster
-        .nodes
-        .iter()
+        .brokers()
         .filter(|node| cluster.pid(node.id).is_some())
         .map(|node| format!("localhost:{}", node.kafka_port))
         .collect();

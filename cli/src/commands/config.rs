@@ -5,7 +5,7 @@ use crate::output::{self, Failure, Format};
 use clap::Subcommand;
 use client::{
     admin::{Admin, ConfigChange, ConfigChanges, ConfigEntry, ConfigResource},
-    cluster::{Cluster, ClusterOptions},
+    cluster::Cluster,
 };
 use metadata::config::{
     Origin, Properties,
@@ -119,7 +119,8 @@ impl Whose {
 impl Config {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode, Failure> {
-        let admin = || Admin::new(Cluster::new(ClusterOptions::new(self.bootstrap.servers())), super::ADMIN_TIMEOUT);
+        let options = self.bootstrap.options()?;
+        let admin = || Admin::new(Cluster::new(options.clone()), super::ADMIN_TIMEOUT);
         match self.command {
             Command::Describe { whose, all } => block_on_real(describe(&admin(), whose.resource(), all, self.output))?,
             Command::Set { settings, whose } => {

@@ -4,7 +4,7 @@ use super::Bootstrap;
 use crate::output::{Failure, Format};
 use client::{
     PartitionName,
-    cluster::{Cluster, ClusterOptions},
+    cluster::Cluster,
     consumer::{Consumer, ConsumerOptions, ConsumerRecord},
 };
 use protocol::ids::PartitionIndex;
@@ -57,7 +57,7 @@ impl Consume {
     }
 
     async fn consume(self) -> Result<(), Failure> {
-        let cluster = Cluster::new(ClusterOptions::new(self.bootstrap.servers()));
+        let cluster = Cluster::new(self.bootstrap.options()?);
         let topic = cluster.topic(&self.topic, METADATA_TIMEOUT).await?;
         let partitions: Vec<PartitionName> = match self.partition {
             Some(partition) => vec![PartitionName::new(&self.topic, PartitionIndex(partition))],

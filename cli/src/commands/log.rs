@@ -31,25 +31,25 @@ enum Command {
 pub struct Dump {
     /// The files: .log, .index, .timeindex, .txnindex or .snapshot
     #[arg(required = true)]
-    files: Vec<PathBuf>,
+    pub files: Vec<PathBuf>,
     /// Prints the keys and values of records too
     #[arg(long)]
-    print_data_log: bool,
+    pub print_data_log: bool,
     /// Prints each record of a batch
     #[arg(long)]
-    deep_iteration: bool,
+    pub deep_iteration: bool,
     /// Leaves out offsets, timestamps and sizes of records
     #[arg(long, requires = "print_data_log")]
-    skip_record_metadata: bool,
+    pub skip_record_metadata: bool,
     /// Checks indexes as a start of the server does, and prints none of their entries
     #[arg(long)]
-    index_sanity_check: bool,
+    pub index_sanity_check: bool,
     /// Checks indexes against the segment, and prints none of their entries
     #[arg(long, conflicts_with = "index_sanity_check")]
-    verify_index_only: bool,
+    pub verify_index_only: bool,
     /// Reads no more than so many bytes of a segment
     #[arg(long, value_name = "BYTES")]
-    max_bytes: Option<u64>,
+    pub max_bytes: Option<u64>,
 }
 
 impl LogFiles {

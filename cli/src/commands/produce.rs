@@ -47,10 +47,7 @@ impl Produce {
             other => return Err(Failure::usage(format!("--acks is 0, 1 or all, not '{other}'"))),
         };
         block_on_real(async move {
-            let cluster = Cluster::new(ClusterOptions {
-                allow_auto_topic_creation: true,
-                ..ClusterOptions::new(self.bootstrap.servers())
-            });
+            let cluster = Cluster::new(ClusterOptions { allow_auto_topic_creation: true, ..self.bootstrap.options()? });
             let options = ProducerOptions { acks, idempotent: acks == Acks::All, ..ProducerOptions::default() };
             let producer = Producer::new(cluster, options);
             let mut waiting: VecDeque<Delivery> = VecDeque::new();

@@ -1,40 +1,106 @@
 //! `gregor server`: one node, as its properties say.
 
-use crate::{environment, node::Node, output::Failure, properties};
+use super::SERVER_LOG;
+use crate::{
+    environment,
+    logging::{LogFormat, Wish, say},
+    node::Node,
+    output::Failure,
+    properties,
+};
 use metadata::config::{Origin, Properties, keys::Treatment};
-use runtime::{disk::Disk, task::block_on_real};
+use runtime::task::block_on_real;
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
+use tracing::Level;
+
+/// The form of the log: `text` or `json`. A key of gregor's own.
+const LOG_FORMAT: &str = "gregor.log.format";
+/// Where Kafka's images look for a file.
+const CONTAINER_CONFIG: &str = "/mnt/shared/config/server.properties";
 
 /// Runs a node from a server.properties file
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  gregor server --config server.properties\n  gregor server --config server.properties -o log.retention.hours=1"
+    after_help = "Examples:\n  gregor server --config server.properties\n  gregor server --config server.properties -o log.retention.hours=1\n  gregor server --container"
 )]
 pub struct Server {
     /// The file, as Kafka's
-    #[arg(long, short, value_name = "FILE")]
-    config: PathBuf,
+    #[arg(long, short, value_name = "FILE", required_unless_present = "container")]
+    pub config: Option<PathBuf>,
+    /// Starts as Kafka's container images do: KAFKA_* variables are the settings, above /mnt/shared/config/server.properties
+    /// if it is there, and directories are formatted for CLUSTER_ID
+    #[arg(long, conflicts_with = "config")]
+    pub container: bool,
     /// A property that overrides the file's
     #[arg(long = "override", short = 'o', value_name = "KEY=VALUE")]
-    overrides: Vec<String>,
+    pub overrides: Vec<String>,
 }
 
 impl Server {
-    /// Runs the command.
-    pub fn run(self) -> Result<ExitCode, Failure> {
-        let mut properties = load(&self.config)?;
-        override_by(&mut properties, &self.overrides)?;
+    /// Runs the command. `log` is what the command line says of the log.
+    pub fn run(self, log: Wish) -> Result<ExitCode, Failure> {
+        let loaded = self.properties();
+        let format = loaded.as_ref().ok().and_then(|properties| LogFormat::parse(properties.text(LOG_FORMAT)?));
+        let variable = |name: &str| std::env::var(name).ok();
+        let (root, loggers) = (variable("KAFKA_LOG4J_ROOT_LOGLEVEL"), variable("KAFKA_LOG4J_LOGGERS"));
+        let default = environment::log_filter(SERVER_LOG, root.as_deref(), loggers.as_deref());
+        Wish { format: log.format.or(format), ..log }.start(&default);
+        let properties = loaded?;
         announce(&properties);
+        let is_advertised = properties.get("advertised.listeners").is_some();
         let node = Node::new(properties)?;
-        block_on_real(node.serve(|node| {
-            let place = node.client_address().map_or(String::new(), |address| format!(", clients at {address}"));
-            eprintln!("gregor: node {} is ready{place}", node.id);
-        }))?;
+        let address = node.client_address();
+        if let Some(address) =
+            address.filter(|address| self.container && !is_advertised && address.starts_with("localhost:"))
+        {
+            let advice = "set KAFKA_ADVERTISED_LISTENERS for others";
+            say(Level::WARN, &format!("advertising {address} (only this machine can connect); {advice}"));
+        }
+        block_on_real(async {
+            if self.container {
+                let cluster_id = variable("CLUSTER_ID").filter(|id| !id.is_empty());
+                node.format(cluster_id.as_deref().unwrap_or(environment::CLUSTER_ID), true).await?;
+            }
+            node.serve(|node| {
+                let place = node.client_address().map_or(String::new(), |address| format!(", clients at {address}"));
+                say(Level::INFO, &format!("node {} is ready{place}", node.id));
+            })
+            .await
+        })?;
         Ok(ExitCode::SUCCESS)
     }
+
+    fn properties(&self) -> Result<Properties, Failure> {
+        let mut properties = match &self.config {
+            Some(config) => load(config)?,
+            None => load_container(Path::new(CONTAINER_CONFIG))?,
+        };
+        override_by(&mut properties, &self.overrides)?;
+        Ok(properties)
+    }
+}
+
+/// As Kafka's images start: the file, if it is there, and the variables; what they ship where neither says anything.
+fn load_container(file: &Path) -> Result<Properties, Failure> {
+    let mut properties = if file.is_file() { load(file)? } else { Properties::new() };
+    set_environment(&mut properties)?;
+    let text = |properties: &Properties, key: &str| properties.get(key).map(|property| property.value.clone());
+    // Settings of gregor's own (the image gives some) leave Kafka's as they are.
+    if !properties.iter().any(|(key, _)| !key.starts_with("gregor.")) {
+        for (key, value) in environment::IMAGE_DEFAULTS {
+            properties.set(key, value, Origin::DevelopmentMode)?;
+        }
+    }
+    let (roles, listeners) = (text(&properties, "process.roles"), text(&properties, "listeners"));
+    if let (None, Some(advertised)) = (listeners, text(&properties, "advertised.listeners"))
+        && roles.as_deref() != Some("controller")
+    {
+        properties.set("listeners", &environment::any_host(&advertised), Origin::Environment)?;
+    }
+    Ok(properties)
 }
 
 /// Sets what stands on the command line, as KEY=VALUE.
@@ -71,19 +137,17 @@ fn announce(properties: &Properties) {
 /// # Errors
 /// A file that is not there or cannot be read; a setting with a value that its key does not take, named.
 pub fn load(path: &Path) -> Result<Properties, Failure> {
-    let place = path.display().to_string();
-    let unreadable = |error: std::io::Error| Failure::new(format!("{place}: {error}"));
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = path.file_name().ok_or_else(|| Failure::usage(format!("{place} is not a file")))?.to_string_lossy();
-    if !path.is_file() {
-        return Err(Failure::usage(format!("{place} is not there")));
-    }
-    let bytes = Disk::real(folder).and_then(|disk| disk.read(&name)).map_err(unreadable)?;
-    let text = String::from_utf8_lossy(&bytes);
+    let place = path.display();
     let mut properties = Properties::new();
-    for (key, value) in properties::parse(&text).map_err(|what| Failure::new(format!("{place}: {what}")))? {
+    for (key, value) in properties::read(path)? {
         properties.set(&key, &value, Origin::File).map_err(|error| Failure::new(format!("{place}: {error}")))?;
     }
+    set_environment(&mut properties)?;
+    Ok(properties)
+}
+
+/// Sets what `KAFKA_*` variables say.
+fn set_environment(properties: &mut Properties) -> Result<(), Failure> {
     for (variable, value) in std::env::vars_os() {
         let (Some(variable), Some(value)) = (variable.to_str(), value.to_str()) else { continue };
         if let Some(key) = environment::property(variable).filter(|key| !key.is_empty()) {
@@ -91,5 +155,5 @@ pub fn load(path: &Path) -> Result<Properties, Failure> {
             set.map_err(|error| Failure::new(format!("{variable} in the environment: {error}")))?;
         }
     }
-    Ok(properties)
+    Ok(())
 }

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use client::{
     PartitionName,
     admin::{Admin, NewTopic},
-    cluster::{Cluster, ClusterOptions},
+    cluster::Cluster,
 };
 use protocol::ids::{BrokerId, Offset, PartitionIndex};
 use runtime::task::block_on_real;
@@ -86,7 +86,7 @@ impl Topic {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode, Failure> {
         block_on_real(async move {
-            let admin = Admin::new(Cluster::new(ClusterOptions::new(self.bootstrap.servers())), super::ADMIN_TIMEOUT);
+            let admin = Admin::new(Cluster::new(self.bootstrap.options()?), super::ADMIN_TIMEOUT);
             match self.command {
                 Command::Create { name, partitions, replicas, configs } => {
                     let configs: BTreeMap<String, String> = configs.into_iter().collect();

@@ -23,11 +23,13 @@ use runtime::{
     time::{self, Instant},
 };
 use serde::Serialize;
-use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io::IsTerminal, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 /// Records that may be unanswered at a time.
 const IN_FLIGHT_MAX: usize = 20_000;
 const TICK: Duration = Duration::from_millis(5);
+/// How often a person who watches is told how far it is.
+const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 /// The rank of the ledger's lock: nothing is taken under it.
 const RANK: u8 = 200;
 
@@ -165,7 +167,10 @@ impl Verify {
     async fn verify(&self) -> Result<Report, Failure> {
         let breaks = self.breaks.asked();
         let local = breaks.map(|_| LocalCluster::open(&self.dir)).transpose()?;
-        let servers = local.as_ref().map_or_else(|| self.bootstrap.servers(), LocalCluster::bootstrap);
+        let servers = match &local {
+            Some(local) => local.bootstrap(),
+            None => self.bootstrap.servers()?,
+        };
         let cluster = Cluster::new(ClusterOptions::new(servers));
         let admin = Admin::new(cluster.clone(), super::ADMIN_TIMEOUT);
         let name = || format!("gregor-verify-{:08x}", runtime::rand::next() >> 32);
@@ -188,6 +193,7 @@ impl Verify {
             Some(breaking) => breaking.finish().await?,
             None => 0,
         };
+        progress(|| format!("reading back what {} partitions hold", self.partitions));
         let mut report = self.read(&cluster, &topic, &ledger, sent).await?;
         (report.breaks, report.acknowledged_per_second) = (breaks, (report.acknowledged as f64 / seconds) as u64);
         if let Some(error) = &ledger.lock().first_error
@@ -204,8 +210,12 @@ impl Verify {
         let room = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
         let since = time::now();
         ledger.lock().last_acknowledged = Some(since);
-        let mut number = 0;
+        let (mut number, mut told) = (0, since);
         while since.elapsed() < self.length {
+            if told.elapsed() >= PROGRESS_EVERY {
+                told = time::now();
+                ledger.lock().tell(since, number);
+            }
             let due = (since.elapsed().as_secs_f64() * self.rate as f64) as u64;
             while number < due && since.elapsed() < self.length {
                 let permit = Arc::clone(&room).acquire_owned().await.expect("the semaphore is never closed");
@@ -273,7 +283,25 @@ impl Verify {
     }
 }
 
+/// Says a line to a person who watches; a script's standard error stays as it is.
+fn progress(line: impl FnOnce() -> String) {
+    if std::io::stderr().is_terminal() {
+        eprintln!("{}", line());
+    }
+}
+
 impl Ledger {
+    /// Says how far it is.
+    fn tell(&self, since: Instant, sent: u64) {
+        progress(|| {
+            let (seconds, acknowledged) = (since.elapsed().as_secs(), self.acknowledged.len());
+            format!(
+                "t+{seconds}s  sent {sent}  acknowledged {acknowledged}  refused {}  unknown {}",
+                self.refused, self.unknown
+            )
+        });
+    }
+
     /// The longest time without an acknowledgement since nodes were last broken, one that has not ended included.
     fn gap_now(&self) -> Duration {
         self.last_acknowledged.map_or(Duration::ZERO, |last| last.elapsed()).max(self.gap_since_break)

@@ -6,7 +6,7 @@
 use super::positions::Position;
 use bytes::Bytes;
 use protocol::ids::{LeaderEpoch, Offset, ProducerId};
-use protocol::record_batch::{BatchError, BatchHeader, Record, batches, check_crc, records};
+use protocol::record_batch::{BatchError, BatchHeader, Record, TimestampType, batches, check_crc, records};
 use std::collections::{BTreeSet, VecDeque};
 
 /// The type of a control record that ends a transaction without effect (`ControlRecordType.ABORT`).
@@ -34,6 +34,8 @@ pub struct Fetched {
     records: VecDeque<Record>,
     /// The leader epoch of those.
     leader_epoch: LeaderEpoch,
+    /// Whose time they carry.
+    timestamp_type: TimestampType,
     /// Where the position goes when those are taken: a batch may end in offsets that compaction has removed.
     batch_end: Offset,
     /// Aborted transactions that begin further on, the first one first.
@@ -54,6 +56,7 @@ impl Fetched {
             position,
             records: VecDeque::new(),
             leader_epoch: LeaderEpoch::UNKNOWN,
+            timestamp_type: TimestampType::default(),
             batch_end: position.offset,
             aborted: aborted.into(),
             aborting: BTreeSet::new(),
@@ -64,6 +67,11 @@ impl Fetched {
     /// Where the next record is, or is looked for.
     pub fn position(&self) -> Position {
         self.position
+    }
+
+    /// Whose time the record carries that was taken last.
+    pub fn timestamp_type(&self) -> TimestampType {
+        self.timestamp_type
     }
 
     /// The next record with its leader epoch, or nothing when all are taken.
@@ -100,6 +108,7 @@ impl Fetched {
         }
         self.at += header.size();
         self.leader_epoch = header.leader_epoch;
+        self.timestamp_type = header.timestamp_type();
         self.batch_end = header.next_offset().max(self.position.offset);
         self.records = decoded;
         if self.records.is_empty() {

@@ -68,9 +68,16 @@ pub enum Command {
         /// How many processes at a time
         #[arg(long)]
         jobs: Option<usize>,
+        /// How to print the result
+        #[arg(short, long, value_enum, default_value = "table")]
+        output: Format,
     },
     /// Measures the simulator: virtual seconds a CPU second, idle and under load
-    Bench,
+    Bench {
+        /// How to print the result
+        #[arg(short, long, value_enum, default_value = "table")]
+        output: Format,
+    },
     #[command(hide = true)]
     One {
         source: String,
@@ -95,6 +102,9 @@ pub struct How {
     /// Prints the hash of every run
     #[arg(long)]
     hashes: bool,
+    /// How to print the result: `json` is one document, with every failure and its replay line
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Format,
 }
 
 fn hexadecimal(text: &str) -> Result<u64, String> {
@@ -117,8 +127,8 @@ impl Command {
             }
             Self::Replay { token, trace } => replay(&token, trace),
             Self::List { output } => list(output),
-            Self::Selftest { mutants, jobs } => selftest(&mutants, jobs),
-            Self::Bench => bench(),
+            Self::Selftest { mutants, jobs, output } => selftest(&mutants, jobs, output),
+            Self::Bench { output } => bench(output),
             Self::One { source, seed, mutant, report } => one(Job { source, seed, mutant }, &report),
         }
     }
@@ -183,7 +193,7 @@ fn many(jobs: Vec<Job>, how: &How, what: &str) -> Result<ExitCode, Failure> {
         if watched {
             show(what, progress);
         }
-        if done.outcome.failure.is_some() || done.other_hash.is_some() {
+        if how.output == Format::Table && (done.outcome.failure.is_some() || done.other_hash.is_some()) {
             report(done);
         }
     }))?;
@@ -191,11 +201,16 @@ fn many(jobs: Vec<Job>, how: &How, what: &str) -> Result<ExitCode, Failure> {
         eprintln!();
     }
     all.sort_by(|a, b| a.job.cmp(&b.job));
-    if how.hashes {
-        all.iter().for_each(|done| println!("{}  {}", Token::of(&done.job), done.outcome.hash));
-    }
     let seconds = since.elapsed().as_secs_f64();
-    summary(&all, what, how.twice, seconds);
+    match how.output {
+        Format::Table => {
+            if how.hashes {
+                all.iter().for_each(|done| println!("{}  {}", Token::of(&done.job), done.outcome.hash));
+            }
+            summary(&all, what, how.twice, seconds);
+        }
+        Format::Json => output::print_json(&document(&all, how, seconds))?,
+    }
     Ok(ExitCode::from(verdict(&all)))
 }
 
@@ -217,16 +232,64 @@ fn pins(jobs: &[Job], how: &How) -> Result<usize, Failure> {
             let all = block_on_real(driver::execute(plan, |_, _| {}))?;
             match all.iter().find_map(|done| Some((done.job.seed, done.outcome.failure.as_ref()?))) {
                 Some((seed, failure)) => {
-                    println!("pin {pin} of {source}: caught by {} with seed {seed:x}", failure.claim)
+                    say(how, format!("pin {pin} of {source}: caught by {} with seed {seed:x}", failure.claim));
                 }
                 None => {
                     stale += 1;
-                    println!("STALE {source}: none of its seeds catches {pin}");
+                    say(how, format!("STALE {source}: none of its seeds catches {pin}"));
                 }
             }
         }
     }
     Ok(stale)
+}
+
+/// Says a line beside the result: where that is JSON, on standard error.
+fn say(how: &How, line: String) {
+    match how.output {
+        Format::Table => println!("{line}"),
+        Format::Json => eprintln!("{line}"),
+    }
+}
+
+/// What was found, as one JSON value.
+fn document(all: &[Done], how: &How, seconds: f64) -> serde_json::Value {
+    let mut injected: BTreeMap<&str, u64> = faults::all().iter().map(|kind| (kind.name, 0)).collect();
+    for (kind, count) in all.iter().flat_map(|done| &done.outcome.faults) {
+        *injected.entry(kind.as_str()).or_default() += count;
+    }
+    let failure = |done: &Done| {
+        let failure = done.outcome.failure.as_ref();
+        serde_json::json!({
+            "source": done.job.source,
+            "seed": format!("{:x}", done.job.seed),
+            "claim": failure.map(|failure| failure.claim.to_string()),
+            "what": failure.map(|failure| failure.what.to_string()),
+            "at_virtual_seconds": failure.map(|failure| failure.at_seconds),
+            "after_faults": failure.map(|failure| failure.after_faults),
+            "is_deterministic": done.other_hash.is_none(),
+            "replay": Token::of(&done.job).to_string(),
+        })
+    };
+    let is_bad = |done: &&Done| done.outcome.failure.is_some() || done.other_hash.is_some();
+    let mut document = serde_json::json!({
+        "runs": all.len(),
+        "failed": all.iter().filter(|done| done.outcome.failure.is_some()).count(),
+        "run_twice": how.twice,
+        "not_deterministic": all.iter().filter(|done| done.other_hash.is_some()).count(),
+        "virtual_minutes": all.iter().map(|done| done.outcome.virtual_seconds).sum::<f64>() / 60.0,
+        "acknowledged": all.iter().map(|done| done.outcome.acknowledged).sum::<u64>(),
+        "runs_with_a_leader_change": all.iter().filter(|done| done.outcome.leader_changes > 0).count(),
+        "injected": injected,
+        "failures": all.iter().filter(is_bad).map(failure).collect::<Vec<_>>(),
+        "seconds": seconds,
+    });
+    if how.hashes {
+        let hash = |done: &Done| (Token::of(&done.job).to_string(), done.outcome.hash.to_string().into());
+        let hashes: serde_json::Map<String, serde_json::Value> = all.iter().map(hash).collect();
+        document["hashes"] = hashes.into();
+    }
+    document
 }
 
 fn show(what: &str, progress: &Progress) {
@@ -336,7 +399,7 @@ fn list(format: Format) -> Result<ExitCode, Failure> {
 }
 
 /// Runs an idle cluster and a loaded one in this process, and divides virtual seconds by CPU seconds.
-fn bench() -> Result<ExitCode, Failure> {
+fn bench(format: Format) -> Result<ExitCode, Failure> {
     const IDLE: &str = "title = \"idle\"\nlasts = \"600s\"\n[[topic]]\nname = \"orders\"\n";
     let load = "title = \"load\"\nlasts = \"60s\"\n[cluster]\nbrokers = 5\ncontrollers = 3\ncombined = false\n\
                 [[topic]]\nname = \"orders\"\npartitions = 6\n\
@@ -344,6 +407,7 @@ fn bench() -> Result<ExitCode, Failure> {
     let mut rows = Vec::new();
     for (name, text) in [("idle, 3 nodes", IDLE), ("500 records a second, 5 brokers, 3 controllers, 6 clients", load)] {
         let scenario = sim::scenario::Scenario::parse(text).map_err(Failure::new)?;
+        eprintln!("measuring: {name}");
         let before = cpu_seconds();
         let outcome = sim::run::run(&scenario, 1, sim::run::Options::default());
         let used = cpu_seconds() - before;
@@ -359,7 +423,7 @@ fn bench() -> Result<ExitCode, Failure> {
             outcome.events.to_string(),
         ]);
     }
-    print!("{}", output::table(&["LOAD", "VIRTUAL S", "CPU S", "VIRTUAL S A CPU S", "EVENTS"], &rows));
+    output::print_rows(format, &["LOAD", "VIRTUAL S", "CPU S", "VIRTUAL S A CPU S", "EVENTS"], &rows)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -369,7 +433,7 @@ fn cpu_seconds() -> f64 {
 }
 
 /// Searches for each mutant until it is caught or its seeds are used up.
-fn selftest(words: &[String], jobs: Option<usize>) -> Result<ExitCode, Failure> {
+fn selftest(words: &[String], jobs: Option<usize>, format: Format) -> Result<ExitCode, Failure> {
     let chosen: Vec<&mutants::Mutant> = if words.is_empty() {
         mutants::ALL.iter().collect()
     } else {
@@ -408,6 +472,6 @@ fn selftest(words: &[String], jobs: Option<usize>) -> Result<ExitCode, Failure> 
         eprintln!("{}", row[..5].join("  "));
         rows.push(row);
     }
-    print!("{}", output::table(&["ID", "MUTANT", "RESULT", "BY", "SEEDS", "DIVERGED", "REPLAY"], &rows));
+    output::print_rows(format, &["ID", "MUTANT", "RESULT", "BY", "SEEDS", "DIVERGED", "REPLAY"], &rows)?;
     Ok(ExitCode::from(if holes > 0 { NOT_REACHED } else { 0 }))
 }

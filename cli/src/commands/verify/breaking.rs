@@ -146,12 +146,13 @@ impl Breaker {
         Ok("restarted all nodes in turn".into())
     }
 
-    /// The leader of the first partition; if it has none, any node.
+    /// The leader of the first partition; if it has none, any broker.
     async fn leader(&self, times: u64) -> i32 {
         let described = self.admin.describe_topics(std::slice::from_ref(&self.topic)).await;
         let topic = described.ok().and_then(|mut topics| topics.remove(&self.topic)?.ok());
         let leader = topic.and_then(|topic| topic.partitions.first()?.leader);
-        leader.map_or(self.cluster.nodes[times as usize % self.cluster.nodes.len()].id, |leader| leader.0)
+        let brokers: Vec<i32> = self.cluster.brokers().map(|node| node.id).collect();
+        leader.map_or(brokers[times as usize % brokers.len()], |leader| leader.0)
     }
 
     async fn is_whole(&self) -> bool {
