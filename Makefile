@@ -4,9 +4,10 @@ SEEDS ?= 500
 ONLY ?=
 CARGO ?= cargo
 GREGOR = target/debug/gregor
+STATIC = $(shell uname -m)-unknown-linux-gnu
 
 .DEFAULT_GOAL := help
-.PHONY: help build release cluster test check scenarios sweep selftest interop deb sim-bench fix bless verify clean
+.PHONY: help build release static image cluster test check scenarios sweep selftest interop deb sim-bench fix bless verify clean
 
 help: ## Lists these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -18,6 +19,16 @@ release: ## What users deploy, without the simulator, at target/gregor
 	RUSTFLAGS= $(CARGO) build --release -p cli
 	cp target/release/gregor target/gregor
 	@if nm -D --defined-only target/gregor | grep -qE ' (getentropy|clock_gettime)$$'; then echo "the simulator leaked into target/gregor"; exit 1; fi
+
+static: ## As release, in one file that needs no other, at target/gregor-static
+	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --release -p cli --target $(STATIC)
+	cp target/$(STATIC)/release/gregor target/gregor-static
+	@if target/gregor-static --version | grep -q simulator; then echo "the simulator leaked into target/gregor-static"; exit 1; fi
+	@if readelf -d target/gregor-static | grep -q NEEDED; then echo "target/gregor-static needs other files"; exit 1; fi
+
+image: ## A container image, gregor, from packaging/docker
+	packaging/compose/check
+	docker build -f packaging/docker/Dockerfile -t gregor .
 
 cluster: release ## Three real nodes on this machine, data under ./gregor-data; Ctrl-C stops them
 	target/gregor cluster start -n 3 --foreground
