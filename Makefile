@@ -20,8 +20,9 @@ release: ## What users deploy, without the simulator, at target/gregor
 	cp target/release/gregor target/gregor
 	@if nm -D --defined-only target/gregor | grep -qE ' (getentropy|clock_gettime)$$'; then echo "the simulator leaked into target/gregor"; exit 1; fi
 
+# Without a dynamic linker getrandom does not find the C library's function by name, and would want /dev/urandom.
 static: ## As release, in one file that needs no other, at target/gregor-static
-	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --release -p cli --target $(STATIC)
+	RUSTFLAGS='-C target-feature=+crt-static --cfg getrandom_backend="linux_getrandom"' $(CARGO) build --release -p cli --target $(STATIC)
 	cp target/$(STATIC)/release/gregor target/gregor-static
 	@if target/gregor-static --version | grep -q simulator; then echo "the simulator leaked into target/gregor-static"; exit 1; fi
 	@if readelf -d target/gregor-static | grep -q NEEDED; then echo "target/gregor-static needs other files"; exit 1; fi

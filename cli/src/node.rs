@@ -176,16 +176,8 @@ impl Node {
             None => None,
         };
         let broker = match &self.broker {
-            Some((client, inter_broker)) => {
-                let config = BrokerConfig {
-                    node_id: self.id,
-                    cluster_id,
-                    rack: self.rack.clone(),
-                    client_listener: client.clone(),
-                    inter_broker_listener: inter_broker.clone(),
-                    controllers: self.voters.clone(),
-                    properties: Arc::clone(&self.properties),
-                };
+            Some(listeners) => {
+                let config = self.broker_config(cluster_id, listeners);
                 let disks = self.log_directories.iter().map(Disk::real).collect::<Result<_, _>>()?;
                 Some(Arc::new(Broker::start(config, disks).await?))
             }
@@ -227,6 +219,18 @@ impl Node {
             sole(controller).await.stop().await;
         }
         Ok(())
+    }
+
+    fn broker_config(&self, cluster_id: String, listeners: &(ListenerConfig, ListenerConfig)) -> BrokerConfig {
+        BrokerConfig {
+            node_id: self.id,
+            cluster_id,
+            rack: self.rack.clone(),
+            client_listener: listeners.0.clone(),
+            inter_broker_listener: listeners.1.clone(),
+            controllers: self.voters.clone(),
+            properties: Arc::clone(&self.properties),
+        }
     }
 
     /// The cluster that the directories were formatted for.

@@ -235,6 +235,17 @@ fn what_is_no_link_is_not_written_over() {
     assert_eq!(std::fs::read(folder.path("kafka-topics.sh")).expect("a file"), b"mine");
 }
 
+#[test]
+fn a_command_is_run_beside_a_node_and_its_exit_code_is_kept() {
+    let create = r#""$0" topic create orders -b "$KAFKA_BOOTSTRAP_SERVERS" && "$0" topic list && exit 7"#;
+    let out = gregor(&["test", "--", "sh", "-c", create, env!("CARGO_BIN_EXE_gregor")]);
+    assert_eq!(out.status.code(), Some(7), "{}", text(&out.stderr));
+    assert_eq!(text(&out.stdout), "created topic orders\nTOPIC\norders\n");
+    let absent = gregor(&["test", "--", "no-such-command"]);
+    assert!(text(&absent.stderr).contains("no-such-command: "), "{}", text(&absent.stderr));
+    assert_eq!(absent.status.code(), Some(2));
+}
+
 /// The variables of each service of a compose file: its own, and what it takes over by `<<`.
 fn services(compose: &str) -> std::collections::BTreeMap<String, Vec<(String, String)>> {
     let mut found: std::collections::BTreeMap<String, Vec<(String, String)>> = Default::default();

@@ -7,10 +7,13 @@ use crate::{
 };
 use metadata::config::{Origin, Properties};
 use runtime::task::{self, block_on_real};
+use rustix::process::{Pid, Signal, kill_process};
 use std::{
+    io,
     net::TcpListener,
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
+    pin::pin,
     process::{Command, ExitCode, ExitStatus},
 };
 
@@ -67,15 +70,30 @@ impl Test {
             node.format(&random_cluster_id(), true).await?;
             let done = async {
                 serving.requested().await;
-                ended = Some(task::blocking(move || command.status()).await);
+                ended = Some(run_to_end(command).await);
                 Ok(())
             };
             node.serve_until(|_| ready.request(), done).await
         })?;
         let status = ended.ok_or_else(|| Failure::new("the node ended before it served"))?;
-        let status = status?.map_err(|error| Failure::usage(format!("{}: {error}", self.command[0])))?;
+        let status = status.map_err(|error| Failure::usage(format!("{}: {error}", self.command[0])))?;
         Ok(ExitCode::from(code(status)))
     }
+}
+
+/// Waits for a command. Whoever asks this process to end asks the command to: the node goes after it.
+async fn run_to_end(mut command: Command) -> io::Result<ExitStatus> {
+    let mut child = command.spawn()?;
+    let pid = Pid::from_child(&child);
+    let mut running = pin!(task::blocking(move || child.wait()));
+    let mut interrupted = pin!(task::termination_requested());
+    runtime::select! {
+        ended = &mut running => return ended?,
+        asked = &mut interrupted => asked?,
+    }
+    // It may have ended by itself: from a terminal both are asked.
+    let _ = kill_process(pid, Signal::TERM);
+    running.await?
 }
 
 /// A command's exit code, as a shell has it: 128 and the number of the signal that ended it.
