@@ -219,6 +219,14 @@ fn kafkas_scripts_work_on_a_cluster_whose_controllers_are_apart() {
     assert_eq!(run("kafka-topics.sh", "--list", ""), (String::new(), true));
 }
 
+/// Writes lines to the topic `orders`. What went wrong, if anything did.
+fn write_lines(nodes: &Nodes, lines: &str) -> String {
+    let mut command = nodes.gregor(&["produce", "orders"]);
+    let mut running = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+    running.stdin.take().expect("it is piped").write_all(lines.as_bytes()).expect("it reads");
+    String::from_utf8_lossy(&running.wait_with_output().expect("the binary ends").stderr).into_owned()
+}
+
 /// The metrics that the expressions of a dashboard name.
 fn metrics_of(dashboard: &serde_json::Value) -> BTreeSet<String> {
     let panels = dashboard["panels"].as_array().expect("panels");
@@ -243,6 +251,8 @@ fn a_node_tells_how_it_is_and_everything_that_the_dashboard_shows() {
     let nodes = Nodes::start("health", 1);
     let made = nodes.gregor(&["topic", "create", "orders"]).output().expect("the binary runs");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    // Created is what the controllers know; acknowledged is what the broker leads.
+    assert_eq!(write_lines(&nodes, "hello\n"), "");
     let port = nodes.base_port + 552;
     assert!(http_get(port, "/livez").starts_with("HTTP/1.1 200 OK"));
     assert!(http_get(port, "/readyz").starts_with("HTTP/1.1 200 OK"));
@@ -254,7 +264,7 @@ fn a_node_tells_how_it_is_and_everything_that_the_dashboard_shows() {
     for metric in shown {
         assert!(scrape.lines().any(|line| line.starts_with(&metric)), "{metric} is not in the scrape");
     }
-    assert!(scrape.contains("kafka_server_brokertopicmetrics_messagesin_total{topic=\"orders\"} 0"));
+    assert!(scrape.contains("kafka_server_brokertopicmetrics_messagesin_total{topic=\"orders\"} 1"));
 }
 
 /// A connection that announces a hundred megabytes and sends a few bytes of them.
