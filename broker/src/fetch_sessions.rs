@@ -125,7 +125,7 @@ impl Session {
         }
     }
 
-    fn to_the_end(&mut self, of: &SessionPartition) {
+    fn move_to_end(&mut self, of: &SessionPartition) {
         let Some(place) = self.places.get_mut(of) else { return };
         let cached = self.partitions.remove(place).expect("every place is taken by a partition");
         *place = self.next_place;
@@ -147,7 +147,7 @@ impl Session {
         let changed = cached.told != now;
         cached.told = now;
         if has_more {
-            self.to_the_end(of);
+            self.move_to_end(of);
         }
         has_more || changed || is_behind
     }

@@ -161,7 +161,7 @@ impl Partition {
         })
     }
 
-    /// Whether a follower gets no records for now: the topic names this leader, the throttle is used up, and the follower
+    /// Whether a follower is left without records: the topic names this leader, the throttle is used up, and the follower
     /// is not in sync (`ReplicaManager.shouldLeaderThrottle`). One that is in sync stays so.
     fn is_throttled(&self, replica: &Replica, reader: &Reader) -> bool {
         let Reader::Follower(FollowerFetch { follower, .. }) = reader else { return false };
