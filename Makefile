@@ -17,7 +17,7 @@ build: ## The gregor binary with the simulator in it, at target/debug/gregor
 
 release: ## What users deploy, without the simulator, at target/gregor
 	RUSTFLAGS= $(CARGO) build --release -p cli
-	cp target/release/gregor target/gregor
+	cp -f target/release/gregor target/gregor
 	@if nm -D --defined-only target/gregor | grep -qE ' (getentropy|clock_gettime)$$'; then echo "the simulator leaked into target/gregor"; exit 1; fi
 
 # Without a dynamic linker getrandom does not find the C library's function by name, and would want /dev/urandom.

@@ -84,11 +84,11 @@ pub enum GuardError {
     },
 }
 
-/// Walks over all of `bytes` as one message of this version.
+/// Walks over the message of this version that `bytes` begins with, and says how many bytes it takes.
 ///
 /// # Errors
 /// The first thing that is not as the schema and the caps say.
-pub fn check(schema: &Schema, version: i16, bytes: &[u8], caps: &Caps) -> Result<(), GuardError> {
+pub fn check(schema: &Schema, version: i16, bytes: &[u8], caps: &Caps) -> Result<usize, GuardError> {
     let mut walk = Walk {
         rest: bytes,
         version,
@@ -97,7 +97,7 @@ pub fn check(schema: &Schema, version: i16, bytes: &[u8], caps: &Caps) -> Result
         caps: *caps,
     };
     walk.fields(schema.fields)?;
-    walk.end()
+    Ok(bytes.len() - walk.rest.len())
 }
 
 /// Takes the tagged fields of a header off the front of `bytes`; none of them is known.
@@ -121,10 +121,6 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn end(&self) -> Result<(), GuardError> {
-        if self.rest.is_empty() { Ok(()) } else { Err(GuardError::LeftOver { count: self.rest.len() }) }
-    }
-
     fn take(&mut self, count: usize, field: &'static str) -> Result<&'a [u8], GuardError> {
         let (taken, rest) = self.rest.split_at_checked(count).ok_or(GuardError::Truncated { field })?;
         self.rest = rest;
