@@ -39,13 +39,18 @@ fill() {
 
 # dumped NAME DIR: kafka-dump-log on each file of a log directory: logs record by record, indexes against their logs and alone.
 dumped() {
-  local files indexes
+  local files indexes count code
   files=$(find "$2" -name '*.log' -o -name '*.index' -o -name '*.timeindex' -o -name '*.snapshot' | grep -v __cluster_metadata | paste -sd,)
   indexes=$(find "$2" -name '*.index' -o -name '*.timeindex' | grep -v __cluster_metadata | paste -sd,)
   # It says of each log that does not begin at 0, Kafka's own included, that "-1 is followed by" its first offset.
-  "$tool" DumpLogSegments --deep-iteration --print-data-log --files "$files" 2>&1 |
-    grep -aE '^(Found|Mismatches|Exception|Caused|java|[a-z.]+Exception)|isvalid: false|^The following|^  [0-9]+ is followed by' >"$work/dump"
-  told "kafka-dump-log --deep-iteration --print-data-log: $1, $(tr , '\n' <<<"$files" | wc -l) files" $((!$?)) "$work/dump"
+  : >"$work/dump"
+  count=$("$tool" DumpLogSegments --deep-iteration --print-data-log --files "$files" 2>&1 | LC_ALL=C awk -v found="$work/dump" '
+    /^(Found|Mismatches|Exception|Caused|java|The following)|isvalid: false|^  [0-9]+ is followed by/ { print >found }
+    /^\| offset: / { count++ }
+    END { print count + 0 }')
+  code=$?
+  [ ! -s "$work/dump" ] && [ "$count" -gt 0 ] || code=1
+  told "kafka-dump-log --deep-iteration --print-data-log: $1, $count records" $code "$work/dump"
   silent "kafka-dump-log --index-sanity-check: $1, $(tr , '\n' <<<"$indexes" | wc -l) files" '^(Found|Mismatches|Exception|The following)|Exception' \
     "$tool" DumpLogSegments --index-sanity-check --files "$indexes"
   silent "kafka-dump-log --verify-index-only: $1" '^(Found|Mismatches|Exception|The following)|Exception' \
