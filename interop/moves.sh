@@ -28,7 +28,7 @@ move_tools() {
   expect "it throttles the leader" "leader.replication.throttled.rate=100000 " "${configs[@]}" --entity-type brokers --entity-name 1
   expect "it throttles the follower" "follower.replication.throttled.rate=100000 " "${configs[@]}" --entity-type brokers --entity-name 3
   expect "it throttles the partition" "leader.replication.throttled.replicas=0:" "${configs[@]}" --entity-type topics --entity-name heavy
-  expect "20 MB at 100 kB/s are in progress" "adding_replicas: 3" "${moves[@]}" --list
+  expect "20 MB at 100 kB/s are in progress" "adding: 3" "${moves[@]}" --list
   expect "kafka-reassign-partitions --verify of it" "still in progress" "${moves[@]}" --reassignment-json-file "$work/heavy.json" --verify --preserve-throttles
   expect "kafka-reassign-partitions --cancel" "Successfully cancelled" "${moves[@]}" --reassignment-json-file "$work/heavy.json" --cancel
   expect "the replicas are as before" "Replicas: 1,2" "$tool" TopicCommand --bootstrap-server "$boot" --describe --topic heavy
