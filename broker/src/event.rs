@@ -26,6 +26,13 @@ pub enum ReplicaEvent {
         /// The digest of the image that it holds.
         digest: u64,
     },
+    /// The broker has the image that the records so far make.
+    MetadataImage {
+        /// The next offset after it.
+        next: MetadataOffset,
+        /// Its digest.
+        digest: u64,
+    },
     /// This replica leads, and is ready to serve.
     BecameLeader {
         /// Which partition.
@@ -108,6 +115,22 @@ pub enum ReplicaEvent {
         /// The committed in-sync replicas.
         isr: BTreeSet<BrokerId>,
     },
+    /// A produce with acks=all begins to wait.
+    ProduceWaits {
+        /// Which partition.
+        partition: TopicPartition,
+        /// For the high watermark to reach this.
+        required: Offset,
+        /// For so long at most.
+        within_ms: u64,
+    },
+    /// A produce with acks=all waits no longer, for whatever reason.
+    ProduceWaited {
+        /// Which partition.
+        partition: TopicPartition,
+        /// What it waited for.
+        required: Offset,
+    },
     /// A producer was told that its batch is written.
     Acknowledged {
         /// Which partition.
@@ -124,6 +147,15 @@ pub enum ReplicaEvent {
         high_watermark: Offset,
         /// Whether the batch was a duplicate of one appended earlier.
         duplicate: bool,
+    },
+    /// A reader was told that there is nothing at this offset and will not be: it must look for another position.
+    OutOfRange {
+        /// Which partition.
+        partition: TopicPartition,
+        /// Where it wanted to read.
+        offset: Offset,
+        /// Whether this replica leads.
+        leading: bool,
     },
     /// A follower cut its log where it differs from the leader's.
     Diverged {
@@ -153,7 +185,11 @@ impl Event for ReplicaEvent {
             Self::FollowerFetched { .. } => "follower-fetched",
             Self::IsrProposed { .. } => "isr-proposed",
             Self::IsrCommitted { .. } => "isr-committed",
+            Self::ProduceWaits { .. } => "produce-waits",
+            Self::ProduceWaited { .. } => "produce-waited",
             Self::Acknowledged { .. } => "acknowledged",
+            Self::OutOfRange { .. } => "out-of-range",
+            Self::MetadataImage { .. } => "metadata-image",
             Self::Diverged { .. } => "diverged",
             Self::Stopped { .. } => "stopped",
         }
@@ -166,7 +202,7 @@ impl Event for ReplicaEvent {
                 into.i64(offset.0);
                 into.bytes(&record.encode());
             }
-            Self::MetadataSnapshot { next, digest } => {
+            Self::MetadataSnapshot { next, digest } | Self::MetadataImage { next, digest } => {
                 into.i64(next.0);
                 into.u64(*digest);
             }
@@ -210,6 +246,12 @@ impl Event for ReplicaEvent {
             Self::Diverged { partition, leader_epoch, truncated_to } => {
                 place(into, partition, *leader_epoch);
                 into.i64(truncated_to.0);
+            }
+            Self::ProduceWaits { partition, required: offset, .. }
+            | Self::ProduceWaited { partition, required: offset }
+            | Self::OutOfRange { partition, offset, .. } => {
+                place(into, partition, LeaderEpoch::UNKNOWN);
+                into.i64(offset.0);
             }
             Self::Stopped { partition } => place(into, partition, LeaderEpoch::UNKNOWN),
         }

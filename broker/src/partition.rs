@@ -217,6 +217,7 @@ impl Partition {
             Transition::Ignored => Updated::Ignored,
             Transition::StillLeads => {
                 if replica.state.isr() != isr {
+                    sometimes!(replica.state.isr().len() < isr.len(), "the ISR shrank");
                     self.emit_isr_committed(&replica);
                 }
                 self.reconsider(&mut replica);
@@ -277,8 +278,7 @@ impl Partition {
                 self.reconsider(&mut replica);
                 None
             }
-            Answered::Committed { shrank } => {
-                sometimes!(shrank, "the ISR shrank");
+            Answered::Committed => {
                 self.emit_isr_committed(&replica);
                 self.reconsider(&mut replica);
                 None

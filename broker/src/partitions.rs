@@ -26,10 +26,11 @@ use protocol::ids::{BrokerId, DirectoryId, IncarnationId, LeaderEpoch, Partition
 use protocol::record_batch::TimestampType;
 use runtime::disk::{DirectoryLock, Disk};
 use runtime::sync::{AsyncMutex, Lock, Notify, Semaphore, mpsc};
-use runtime::{mutant, reachable, sometimes, task};
+use runtime::{mutant, observe, reachable, sometimes, task};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use storage::event::LogEvent;
 use storage::{Checkpoint, LogConfig};
 
 /// How many logs are created, and epochs made durable, at once: each of them waits for the device, on a thread.
@@ -208,10 +209,12 @@ impl Partitions {
                 self.remove(TopicPartition { topic_id: topic.id, partition });
             }
         }
+        // Settings first: a leader that took a smaller ISR under a smaller `min.insync.replicas` than goes with it would let
+        // the high watermark pass replicas that the controller keeps eligible.
+        self.apply_configs(&image, &changes.configs);
         for of in &changes.partitions {
             self.place(&image, *of);
         }
-        self.apply_configs(&image, &changes.configs);
         if !changes.brokers.is_empty() {
             self.all().iter().for_each(|partition| partition.on_brokers_changed());
         }
@@ -235,6 +238,7 @@ impl Partitions {
             partition.stop();
             if !mutant!("Z12") {
                 self.set_aside(partition.directory(), &partition.directory_name());
+                observe::emit(|| LogEvent::Deleted { partition: partition.id() });
             }
         }
     }

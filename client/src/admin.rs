@@ -5,11 +5,14 @@
 
 mod deletion;
 mod description;
+mod moving;
 
 pub use description::{
     BrokerDescription, ClusterDescription, ConfigChange, ConfigChanges, ConfigDescription, ConfigEntry, ConfigResource,
     ConfigSynonym, CreatedTopic, NewTopic, PartitionDescription, TopicDescription, TopicListing,
 };
+
+pub use moving::ElectionType;
 
 use crate::cluster::{Cluster, Lane};
 use crate::connection::Connection;

@@ -14,6 +14,7 @@ use outgoing::{Frame, Outgoing, Turn};
 use protocol::api::{self, ApiKey};
 use protocol::frame::{FrameReader, decode_response, encode_request, response_correlation_id};
 use protocol::messages::{Request, VersionRange};
+use runtime::hold::{Held, held};
 use runtime::net::{ReadHalf, Slice, Stream, WriteHalf};
 use runtime::sync::{Lock, Notify, oneshot};
 use runtime::{task, time};
@@ -82,7 +83,7 @@ struct State {
     /// The queue of frames, and the writing half while nobody writes.
     outgoing: Outgoing<WriteHalf>,
     /// Who waits for which correlation id.
-    waiting: BTreeMap<i32, oneshot::Sender<Result<Bytes, ClientError>>>,
+    waiting: BTreeMap<i32, (i16, oneshot::Sender<Result<Bytes, ClientError>>)>,
     /// The correlation id of the next request.
     correlation_next: i32,
     closed: Option<CloseCause>,
@@ -342,7 +343,7 @@ impl<R: Request> Drop for PendingResponse<R> {
 impl Shared {
     /// Puts a request at the end of the queue, under the next correlation id.
     fn queue<R: Request>(
-        &self,
+        self: &Arc<Self>,
         version: i16,
         request: &R,
         answered: Option<oneshot::Sender<Result<Bytes, ClientError>>>,
@@ -357,11 +358,43 @@ impl Shared {
         let correlation_id = state.correlation_next;
         state.correlation_next = correlation_id.checked_add(1).unwrap_or(0);
         bytes[CORRELATION_AT..CORRELATION_AT + 4].copy_from_slice(&correlation_id.to_be_bytes());
-        state.outgoing.push(Frame { correlation_id, bytes: bytes.freeze() });
         if let Some(answered) = answered {
-            state.waiting.insert(correlation_id, answered);
+            state.waiting.insert(correlation_id, (R::KEY, answered));
+        }
+        let frame = Frame { correlation_id, bytes: bytes.freeze() };
+        match held(Held::Leaving, R::KEY) {
+            None => state.outgoing.push(frame),
+            Some(delay) => drop(task::spawn(self.clone().queue_later(frame, delay))),
         }
         Ok(correlation_id)
+    }
+
+    /// Queues a request that the simulated world holds back, whether or not anybody still waits for its answer.
+    async fn queue_later(self: Arc<Self>, frame: Frame, delay: Duration) {
+        time::sleep(delay).await;
+        {
+            let mut state = self.state.lock();
+            if state.closed.is_some() {
+                return;
+            }
+            state.outgoing.push(frame);
+        }
+        flush(&self);
+    }
+
+    /// Hands over an answer that the simulated world holds back.
+    async fn complete_later(self: Arc<Self>, frame: Bytes, delay: Duration) {
+        time::sleep(delay).await;
+        if let Err(cause) = self.complete(frame) {
+            self.close(CloseCause::Protocol(cause));
+        }
+    }
+
+    /// How long the simulated world holds this answer back.
+    fn answer_held(&self, frame: &Bytes) -> Option<Duration> {
+        let correlation_id = response_correlation_id(frame).ok()?;
+        let key = self.state.lock().waiting.get(&correlation_id)?.0;
+        held(Held::Arriving, key)
     }
 
     /// Forgets who waits for `correlation_id`, and unqueues its request. True when nothing of the request has left.
@@ -390,7 +423,7 @@ impl Shared {
             (std::mem::take(&mut state.waiting), unsent, writer)
         };
         tracing::debug!(address = self.address, %cause, waiting = waiting.len(), "connection closed");
-        for (correlation_id, answered) in waiting {
+        for (correlation_id, (_, answered)) in waiting {
             let sent = !unsent.contains(&correlation_id);
             let error = ClientError::Closed { address: self.address.clone(), cause: cause.clone(), sent };
             // Nobody left to tell is nothing to worry about.
@@ -418,7 +451,7 @@ impl Shared {
         drop(state);
         match waiting {
             // A caller that has gone away meanwhile is nothing to worry about.
-            Some(answered) => drop(answered.send(Ok(frame))),
+            Some((_, answered)) => drop(answered.send(Ok(frame))),
             None if correlation_id < 0 || correlation_id >= newest => {
                 return Err(format!("an answer to request {correlation_id}, which nobody asked"));
             }
@@ -479,7 +512,9 @@ async fn read_answers(shared: Arc<Shared>, mut read: ReadHalf, mut buffer: bytes
         loop {
             match frames.next(&mut buffer) {
                 Ok(Some(frame)) => {
-                    if let Err(cause) = shared.complete(frame) {
+                    if let Some(delay) = shared.answer_held(&frame) {
+                        drop(task::spawn(shared.clone().complete_later(frame, delay)));
+                    } else if let Err(cause) = shared.complete(frame) {
                         return shared.close(CloseCause::Protocol(cause));
                     }
                 }

@@ -25,6 +25,7 @@ mod macros;
 mod select;
 
 pub mod disk;
+pub mod hold;
 pub mod net;
 pub mod observe;
 pub mod raft;

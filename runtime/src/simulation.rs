@@ -17,6 +17,7 @@ mod chance;
 mod clock;
 pub mod disk;
 mod executor;
+mod hold;
 pub mod net;
 mod nodes;
 mod run;
@@ -29,6 +30,8 @@ pub(crate) use chance::{count_diverged, count_reached, mutant_is, program_draw};
 pub use clock::{Timer, now_ns, set_clock, sleep_until_ns};
 pub(crate) use clock::{local_now, local_wall};
 pub(crate) use executor::{JoinHandle, spawn};
+pub(crate) use hold::held;
+pub use hold::hold;
 pub use nodes::{
     Crash, add_node, crash, is_alive, is_client, is_paused, is_running, leaves_at, life_of, mark_client, name_of,
     nodes, pause, resume, set_slowness, stall, start,

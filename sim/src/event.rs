@@ -93,6 +93,20 @@ pub enum ClientEvent {
         /// Which record.
         tag: Tag,
     },
+    /// An operator is about to delete records.
+    DeletionInvoked {
+        /// Where.
+        of: NamedPartition,
+        /// Those before this offset; nothing stands for all that are committed.
+        before: Option<Offset>,
+    },
+    /// Records were deleted on every live replica.
+    DeletionAcknowledged {
+        /// Where.
+        of: NamedPartition,
+        /// No live replica keeps anything below.
+        low_watermark: Offset,
+    },
     /// A reader received a record.
     Polled {
         /// Where from.
@@ -118,17 +132,22 @@ impl Event for ClientEvent {
             Self::SendAcknowledged { .. } => "send-acknowledged",
             Self::SendRefused { .. } => "send-refused",
             Self::SendUnknown { .. } => "send-unknown",
+            Self::DeletionInvoked { .. } => "deletion-invoked",
+            Self::DeletionAcknowledged { .. } => "deletion-acknowledged",
             Self::Polled { .. } => "polled",
         }
     }
 
     fn digest(&self, into: &mut Digest) {
+        const NO_RECORD: Tag = Tag { writer: u32::MAX, operation: 0 };
         let (place, tag, extra) = match self {
             Self::SendInvoked { to, tag, .. } | Self::SendRefused { to, tag, .. } | Self::SendUnknown { to, tag } => {
                 (to, tag, -1)
             }
             Self::SendAcknowledged { to, tag, offset, .. } => (to, tag, offset.map_or(-1, |offset| offset.0)),
             Self::Polled { from, offset, tag, .. } => (from, tag, offset.0),
+            Self::DeletionInvoked { of, before } => (of, &NO_RECORD, before.map_or(-1, |before| before.0)),
+            Self::DeletionAcknowledged { of, low_watermark } => (of, &NO_RECORD, low_watermark.0),
         };
         into.str(&place.topic);
         into.i64(i64::from(place.partition.0));
@@ -168,6 +187,11 @@ pub enum WorldEvent {
         /// The fault's kind.
         kind: &'static str,
     },
+    /// An operator begins to do something.
+    Operated {
+        /// What, in a scenario's words.
+        what: String,
+    },
     /// A node's process ended by a crash; `power` says whether its disks may have lost bytes.
     Crashed {
         /// The node's id in the cluster.
@@ -196,6 +220,7 @@ impl Event for WorldEvent {
         match self {
             Self::FaultBegan { .. } => "fault-began",
             Self::FaultEnded { .. } => "fault-ended",
+            Self::Operated { .. } => "operated",
             Self::Crashed { .. } => "crashed",
             Self::Stopped { .. } => "stopped",
             Self::Started { .. } => "started",
@@ -215,6 +240,7 @@ impl Event for WorldEvent {
                 into.u64(u64::from(*id));
                 into.str(kind);
             }
+            Self::Operated { what } => into.str(what),
             Self::Crashed { broker, power } => {
                 into.i64(i64::from(*broker));
                 into.u64(u64::from(*power));

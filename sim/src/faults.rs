@@ -4,6 +4,7 @@
 //! business: it counts cuts and remembers who is down.
 
 use crate::{event::Impairs, world::World};
+use protocol::api::ApiKey;
 
 mod client_cut;
 mod clock_skew;
@@ -14,6 +15,7 @@ mod data_cut;
 mod disk_slow;
 mod disk_stall;
 mod heartbeat_cut;
+pub mod hold;
 mod isolate;
 mod kill;
 mod loss;
@@ -33,6 +35,8 @@ pub struct Target {
     pub other: Option<i32>,
     /// A strength in the fault's own unit.
     pub strength: Option<u64>,
+    /// The API that it is about, for faults of single messages.
+    pub api: Option<ApiKey>,
 }
 
 /// What beginning a fault came to.
@@ -98,6 +102,8 @@ pub fn all() -> &'static [Kind] {
         disk_slow::KIND,
         disk_stall::KIND,
         clock_skew::KIND,
+        hold::REQUESTS,
+        hold::ANSWERS,
     ]
 }
 

@@ -7,7 +7,9 @@ use std::fmt;
 
 mod acked_is_kept;
 mod acknowledged_is_replicated;
+mod deletion_is_allowed;
 mod epochs_advance;
+mod epochs_are_the_logs;
 mod fenced_leads_nothing;
 mod follower_copies_its_leader;
 mod follower_high_watermark_is_committed;
@@ -18,21 +20,30 @@ mod log_is_its_topics;
 mod maximal_isr_is_superset;
 mod metadata_prefixes_agree;
 mod no_truncation_of_committed;
+mod nothing_is_uncommitted;
 mod one_broker_epoch;
 mod one_leader_per_epoch;
 mod one_offset_per_value;
 mod one_value_per_offset;
+mod out_of_range_is_true;
+mod polls_in_order;
 mod prefixes_agree;
 mod producer_sequence;
 mod progress_under_minority_fault;
+mod reads_are_committed;
 mod real_time_order;
+mod reassignment_ends_in_sync;
 mod recovery_keeps_synced;
+mod refused_is_never_seen;
 mod send_order;
 mod settles;
 #[cfg(test)]
 mod stories;
+mod truncation_ends;
 mod unclean_election_is_declared;
 mod unclean_is_excluded;
+mod unclean_is_recovered;
+mod waits_end;
 
 /// A claim about the cluster that holds in every run within the fault budget.
 pub trait Invariant {
@@ -123,6 +134,17 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(real_time_order::RealTimeOrder::default()),
         Box::new(producer_sequence::ProducerSequence::default()),
         Box::new(recovery_keeps_synced::RecoveryKeepsSynced::default()),
+        Box::new(nothing_is_uncommitted::NothingIsUncommitted::default()),
+        Box::new(reassignment_ends_in_sync::ReassignmentEndsInSync),
+        Box::new(epochs_are_the_logs::EpochsAreTheLogs),
+        Box::new(polls_in_order::PollsInOrder::default()),
+        Box::new(reads_are_committed::ReadsAreCommitted),
+        Box::new(refused_is_never_seen::RefusedIsNeverSeen::default()),
+        Box::new(out_of_range_is_true::OutOfRangeIsTrue),
+        Box::new(deletion_is_allowed::DeletionIsAllowed::default()),
+        Box::new(unclean_is_recovered::UncleanIsRecovered::default()),
+        Box::new(truncation_ends::TruncationEnds::default()),
+        Box::new(waits_end::WaitsEnd::default()),
         Box::new(settles::Settles),
         Box::new(progress_under_minority_fault::ProgressUnderMinorityFault::default()),
     ]

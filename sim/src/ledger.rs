@@ -3,7 +3,7 @@
 //!
 //! One ledger serves all invariants, so that each event is accounted for once.
 
-use crate::event::WorldEvent;
+use crate::event::{NamedPartition, WorldEvent};
 use crate::observed::{Fact, Observed};
 use broker::event::ReplicaEvent;
 use controller::event::ControllerEvent;
@@ -131,6 +131,8 @@ pub struct Node {
     pub broker_epoch: Option<BrokerEpoch>,
     /// Its replicas.
     pub replicas: BTreeMap<TopicPartition, Replica>,
+    /// Those that it had, and deleted.
+    deleted: BTreeMap<TopicPartition, Replica>,
 }
 
 /// What was ever below a legitimate leader's high watermark.
@@ -189,6 +191,10 @@ pub struct Ledger {
     last_leader: BTreeMap<TopicPartition, BrokerId>,
     /// `min(min.insync.replicas, replicas)` by partition, as its leaders last said.
     pub min_isr: BTreeMap<TopicPartition, usize>,
+    /// The smallest of those: what was acknowledged under it is promised no more than it.
+    min_isr_least: BTreeMap<TopicPartition, usize>,
+    /// Up to where any replica has deleted from the beginning of its log.
+    pub deleted: BTreeMap<TopicPartition, Offset>,
     /// The batches that the last event committed, with their partition.
     pub newly_committed: Vec<(TopicPartition, Batch)>,
     /// The metadata record that the last event brought for the first time, with the image before it.
@@ -234,6 +240,17 @@ impl Ledger {
         heard.is_some_and(|heard| Some(*heard) != runs)
     }
 
+    /// A partition by the names that clients know, as long as there is such a topic.
+    pub fn named(&self, name: &NamedPartition) -> Option<TopicPartition> {
+        let topic = self.image.topic_by_name(&name.topic)?;
+        Some(TopicPartition { topic_id: topic.id, partition: name.partition })
+    }
+
+    /// Up to where records were deleted from a partition by the names that clients know.
+    pub fn deleted_by_name(&self, name: &NamedPartition) -> Offset {
+        self.named(name).and_then(|of| self.deleted.get(&of).copied()).unwrap_or(Offset::ZERO)
+    }
+
     /// The image whose next offset is this, while it is remembered.
     pub fn image_at(&self, next: MetadataOffset) -> Option<&Image> {
         self.images.get(&next)
@@ -247,7 +264,9 @@ impl Ledger {
         let Some(committed) = self.committed.get(&partition) else { return Ok(()) };
         let node = self.nodes.entry(broker).or_default();
         let replica = node.replicas.entry(partition).or_default();
-        let from = replica.agreed.max(replica.log_start_offset);
+        // What was deleted need not agree: whoever is far behind skips it.
+        let deleted = self.deleted.get(&partition).copied().unwrap_or(Offset::ZERO);
+        let from = replica.agreed.max(replica.log_start_offset).max(deleted);
         for batch in committed.log.between(from, to) {
             let held = replica.log.at(batch.base_offset);
             if held.is_none_or(|held| held.crc != batch.crc || held.leader_epoch != batch.leader_epoch) {
@@ -269,7 +288,7 @@ impl Ledger {
             let lossy =
                 (power && own.log_end_offset > own.synced) || own.damaged || others.iter().any(|other| other.damaged);
             let unclean = 1 + others.iter().filter(|other| other.unclean).count();
-            !lossy || unclean < self.min_isr.get(partition).copied().unwrap_or(1)
+            !lossy || unclean < self.min_isr_least.get(partition).copied().unwrap_or(1)
         })
     }
 
@@ -281,9 +300,24 @@ impl Ledger {
             | LogEvent::Truncated { partition, .. }
             | LogEvent::Restarted { partition, .. }
             | LogEvent::Synced { partition, .. }
-            | LogEvent::StartAdvanced { partition, .. } => *partition,
+            | LogEvent::StartAdvanced { partition, .. }
+            | LogEvent::Deleted { partition }
+            | LogEvent::Epochs { partition, .. } => *partition,
         };
-        let replica = self.nodes.entry(broker).or_default().replicas.entry(of).or_default();
+        let node = self.nodes.entry(broker).or_default();
+        let is_back = match event {
+            LogEvent::Opened { log_start_offset, log_end_offset, .. } => log_end_offset > log_start_offset,
+            _ => matches!(event, LogEvent::Recovered { .. }),
+        };
+        // A power loss undoes a deletion that was not on the device.
+        if is_back && let Some(replica) = node.deleted.remove(&of) {
+            node.replicas.entry(of).or_insert(replica);
+        }
+        if let LogEvent::Deleted { .. } = event {
+            node.deleted.extend(node.replicas.remove_entry(&of));
+            return;
+        }
+        let replica = node.replicas.entry(of).or_default();
         match event {
             LogEvent::Opened { log_start_offset, log_end_offset, .. } => {
                 // What recovery went through is what the device had: un-synced truncations come undone by a power loss.
@@ -320,7 +354,12 @@ impl Ledger {
                 replica.synced = replica.synced.max(*up_to);
                 replica.cut_from = replica.cut_from.filter(|(to, _)| up_to < to);
             }
-            LogEvent::StartAdvanced { to, .. } => replica.log_start_offset = *to,
+            LogEvent::StartAdvanced { to, .. } => {
+                replica.log_start_offset = *to;
+                let deleted = self.deleted.entry(of).or_default();
+                *deleted = (*deleted).max(*to);
+            }
+            LogEvent::Epochs { .. } | LogEvent::Deleted { .. } => {}
         }
     }
 
@@ -355,6 +394,8 @@ impl Ledger {
             } => {
                 if *leading {
                     self.min_isr.insert(*partition, *effective_min_isr);
+                    let least = self.min_isr_least.entry(*partition).or_insert(*effective_min_isr);
+                    *least = (*least).min(*effective_min_isr);
                 }
                 let replica = self.replica_mut(broker, *partition);
                 replica.high_watermark = *high_watermark;
@@ -379,6 +420,10 @@ impl Ledger {
             }
             ReplicaEvent::Stopped { partition } => self.replica_mut(broker, *partition).leading = None,
             ReplicaEvent::MetadataSnapshot { .. }
+            | ReplicaEvent::MetadataImage { .. }
+            | ReplicaEvent::OutOfRange { .. }
+            | ReplicaEvent::ProduceWaits { .. }
+            | ReplicaEvent::ProduceWaited { .. }
             | ReplicaEvent::Acknowledged { .. }
             | ReplicaEvent::Diverged { .. } => {}
         }
@@ -408,7 +453,7 @@ impl Ledger {
                 node.replicas.values_mut().for_each(|replica| replica.leading = None);
             }
             WorldEvent::Started { broker } => self.nodes.entry(BrokerId(*broker)).or_default().running = true,
-            WorldEvent::FaultEnded { .. } | WorldEvent::Healed | WorldEvent::Settled => {}
+            WorldEvent::FaultEnded { .. } | WorldEvent::Operated { .. } | WorldEvent::Healed | WorldEvent::Settled => {}
         }
     }
 

@@ -15,6 +15,7 @@ pub mod invariants;
 pub mod ledger;
 pub mod mutants;
 pub mod observed;
+pub mod operations;
 #[cfg(madsim)]
 pub mod run;
 #[cfg(madsim)]

@@ -8,6 +8,7 @@ use crate::{
     faults::{self, Begun, Ended, Fault, Target},
     history::History,
     invariants::{End, Violation},
+    operations::Operation,
     scenario::{Expect, Scenario, Span, Step},
     when::Condition,
     workloads,
@@ -171,6 +172,7 @@ impl Play {
         if self.is_broken() {
             return End::default();
         }
+        running.dismiss_operators();
         self.heal().await;
         let deadline = now_ns() + self.scenario.expect.settles_within.unwrap_or(SETTLES_WITHIN).nanos();
         let end = self.settle(running, deadline).await;
@@ -209,6 +211,11 @@ impl Play {
     }
 
     fn carry_out(&mut self, step: &Step) {
+        if let Some(words) = &step.operation {
+            let operation = Operation::parse(words).expect("the scenario was checked");
+            observe::emit(|| WorldEvent::Operated { what: operation.to_string() });
+            return workloads::operate(&mut self.world, operation);
+        }
         if let Some(who) = &step.restart {
             let down = self.world.down();
             let nodes = self.world.resolve(who).unwrap_or_default();
@@ -223,7 +230,8 @@ impl Play {
         let other =
             step.other.as_deref().and_then(|words| self.world.resolve(words).ok()).and_then(|ids| ids.first().copied());
         for node in nodes {
-            let mut fault = (kind.make)(Target { node, other, strength: step.strength });
+            let api = step.api.as_deref().and_then(faults::hold::key);
+            let mut fault = (kind.make)(Target { node, other, strength: step.strength, api });
             if let Begun::Yes(what) = fault.begin(&mut self.world) {
                 let (id, impairs) = (self.world.next_fault(), fault.impairs(&self.world));
                 observe::emit(|| WorldEvent::FaultBegan { id, kind: kind.name, what, impairs });
@@ -304,6 +312,9 @@ impl Play {
                 if isr != replicas {
                     return Some(format!("{}-{partition} has {isr:?} in sync, of {replicas:?}", topic.name));
                 }
+                if state.is_reassigning() {
+                    return Some(format!("the move of {}-{partition} is not over", topic.name));
+                }
             }
         }
         None
@@ -374,7 +385,8 @@ impl Pending {
     fn is_due(&mut self, since: u64, world: &World) -> bool {
         if self.condition.as_ref().is_some_and(|condition| condition.holds(&world.shared().borrow().judge.ledger)) {
             self.condition = None;
-            return true;
+            let Some(after) = self.step.after else { return true };
+            self.next_at = Some(since + after.nanos());
         }
         if self.next_at.is_none_or(|at| at > since) {
             return false;

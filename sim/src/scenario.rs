@@ -2,7 +2,7 @@
 //!
 //! A swarm's seed draws one of these too, so that whatever a seed found can be printed, kept and changed by hand.
 
-use crate::when::Condition;
+use crate::{faults::hold, operations::Operation, when::Condition};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -95,7 +95,7 @@ fn three() -> i16 {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Workload {
-    /// `produce`, `consume` or `recreate`.
+    /// What its clients do.
     pub kind: WorkloadKind,
     /// Which topic.
     pub topic: String,
@@ -114,6 +114,9 @@ pub struct Workload {
     /// Whether a producer is idempotent.
     #[serde(default = "yes")]
     pub idempotent: bool,
+    /// After how long a producer gives a record up; a minute without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gives_up: Option<Span>,
 }
 
 fn twenty() -> u32 {
@@ -134,6 +137,22 @@ pub enum WorkloadKind {
     Consume,
     /// Deletes the topic and creates it again, over and over, and writes to it while it is there.
     Recreate,
+    /// Moves the topic's partitions between brokers, takes moves back, has preferred leaders elected.
+    Reassign,
+    /// Changes the topic's `min.insync.replicas`.
+    Reconfigure,
+    /// Deletes the topic's oldest records.
+    DeleteRecords,
+}
+
+impl WorkloadKind {
+    /// Whether it is an operator, who leaves the cluster alone once the faults are over.
+    pub fn is_operator(self) -> bool {
+        match self {
+            Self::Produce | Self::Consume | Self::Recreate => false,
+            Self::Reassign | Self::Reconfigure | Self::DeleteRecords => true,
+        }
+    }
 }
 
 /// A producer's `acks`.
@@ -151,7 +170,7 @@ pub enum Acks {
     Zero,
 }
 
-/// One line of the timeline: a fault or a restart, at a time or when something is true.
+/// One line of the timeline: a fault, a restart or an operation, at a time or when something is true.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
@@ -161,10 +180,14 @@ pub struct Step {
     /// When this is first true: `high_watermark(orders-0) >= 400`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,
+    /// This long after `when` was first true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<Span>,
     /// The fault's kind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
-    /// The node that it hits: `1`, `leader of orders-0`, `active controller`, `all`, `majority of controllers`.
+    /// The node that it hits: `1`, `leader of orders-0`, `replica 2 of orders-0`, `active controller`, `all`, `majority of
+    /// controllers`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
     /// The other node, for a fault between two.
@@ -176,6 +199,12 @@ pub struct Step {
     /// How strong it is, for faults with a strength: a loss in percent, a delay in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strength: Option<u64>,
+    /// The API that the fault is about, as `AlterPartition`, for faults of single messages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api: Option<String>,
+    /// What an operator does: `elect orders-0`, `reassign orders-0 to 1,2,4`, `set orders min.insync.replicas=2` and so on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operation: Option<String>,
     /// Starts a crashed node again: its id or `all`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart: Option<String>,
@@ -295,9 +324,17 @@ impl Scenario {
             if let Some(condition) = &step.when {
                 Condition::parse(condition)?;
             }
-            if step.fault.is_none() == step.restart.is_none() {
-                return Err("a step of the timeline has either 'fault' or 'restart'".into());
+            let done = [&step.fault, &step.restart, &step.operation];
+            if done.into_iter().flatten().count() != 1 {
+                return Err("a step of the timeline has one of 'fault', 'restart' and 'operation'".into());
             }
+            if step.after.is_some() && step.when.is_none() {
+                return Err("'after' belongs to 'when'".into());
+            }
+            if let Some(operation) = &step.operation {
+                Operation::parse(operation)?;
+            }
+            step.check_api()?;
         }
         if let Some(unknown) = self.pins.iter().find(|pin| crate::mutants::find(pin).is_none()) {
             return Err(format!("there is no mutant '{unknown}' to catch"));
@@ -312,6 +349,20 @@ impl Scenario {
             }
         }
         Ok(())
+    }
+}
+
+impl Step {
+    /// A fault of single messages says of which API, by a name that there is; no other does.
+    fn check_api(&self) -> Result<(), String> {
+        let held = self.fault.as_deref().is_some_and(|fault| fault.starts_with("hold-"));
+        match &self.api {
+            Some(api) if held && hold::key(api).is_some() => Ok(()),
+            Some(api) if held => Err(format!("there is no API '{api}'")),
+            None if held => Err("a fault that holds messages back says of which 'api'".into()),
+            Some(_) => Err("only a fault that holds messages back has an 'api'".into()),
+            None => Ok(()),
+        }
     }
 }
 

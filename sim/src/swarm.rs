@@ -3,7 +3,7 @@
 //! Swarm testing (Groce and others, 2012): each seed switches most kinds off, so that the ones that are on meet each other.
 
 use crate::{
-    faults,
+    faults::{self, hold},
     scenario::{Acks, Cluster, Expect, Scenario, Span, Step, Topic, Workload, WorkloadKind},
 };
 use std::collections::BTreeMap;
@@ -75,15 +75,31 @@ pub fn scenario(seed: u64) -> Scenario {
         acks: Acks::All,
         waits: draws.chance("waits", 0, 50),
         idempotent: true,
+        gives_up: None,
     }];
     if draws.chance("consume", 0, 50) {
         workloads.push(Workload { kind: WorkloadKind::Consume, clients: 1, ..workloads[0].clone() });
     }
     if draws.chance("mixed-acks", 0, 30) {
-        let acks = if draws.chance("acks", 0, 50) { Acks::One } else { Acks::Zero };
-        workloads.push(Workload { clients: 1, acks, idempotent: false, ..workloads[0].clone() });
+        // Whoever waits for all and soon gives up is told of refusals.
+        let gives_up = Some(Span::millis(draws.log_between("gives-up", 0, 500, 5_000)));
+        let (acks, gives_up) = match draws.draw("acks", 0) % 4 {
+            0 => (Acks::Zero, None),
+            1 => (Acks::One, None),
+            _ => (Acks::All, gives_up),
+        };
+        workloads.push(Workload { clients: 1, acks, idempotent: false, gives_up, ..workloads[0].clone() });
     }
-    let orders = Topic { name: "orders".into(), partitions, replicas, min_insync_replicas, configs: BTreeMap::new() };
+    let operators = [
+        (WorkloadKind::Reassign, draws.chance("reassign", 0, 20)),
+        (WorkloadKind::Reconfigure, draws.chance("reconfigure", 0, 15)),
+        (WorkloadKind::DeleteRecords, draws.chance("delete-records", 0, 15)),
+    ];
+    for (kind, _) in operators.into_iter().filter(|(_, on)| *on) {
+        workloads.push(Workload { kind, clients: 1, ..workloads[0].clone() });
+    }
+    let configs = retention(&draws);
+    let orders = Topic { name: "orders".into(), partitions, replicas, min_insync_replicas, configs };
     let mut topics = vec![orders.clone()];
     if draws.chance("recreate", 0, 20) {
         topics.push(Topic { name: "fleeting".into(), partitions: 1, ..orders });
@@ -99,18 +115,39 @@ pub fn scenario(seed: u64) -> Scenario {
         seeds: vec![seed],
         pins: Vec::new(),
         lasts: Span::millis(LASTS_MS),
-        cluster: cluster(&draws, workloads.iter().filter(|workload| workload.kind == WorkloadKind::Produce)),
+        cluster: cluster(&draws, &workloads),
+        timeline: timeline(&draws, brokers(&draws, &workloads)),
         topics,
         workloads,
-        timeline: timeline(&draws),
         expect: Expect::default(),
     }
+}
+
+/// How the topic lets go of its records, if it does: some seconds' worth, or some segments.
+fn retention(draws: &Draws) -> BTreeMap<String, String> {
+    let mut configs = BTreeMap::new();
+    let mut set = |key: &str, value: u64| configs.insert(key.to_string(), value.to_string());
+    match draws.draw("retention", 0) % 8 {
+        0 => drop(set("retention.ms", draws.log_between("retention-ms", 0, 1_000, 10_000))),
+        1 => drop(set("retention.bytes", draws.log_between("retention-bytes", 0, 2_048, 32_768))),
+        _ => return configs,
+    }
+    set("segment.bytes", draws.log_between("retained-segment", 0, 1_024, 8_192));
+    set("file.delete.delay.ms", 1_000);
+    configs
+}
+
+/// As many brokers as most clusters have, or some more where partitions move.
+fn brokers(draws: &Draws, workloads: &[Workload]) -> i32 {
+    let moves = workloads.iter().any(|workload| workload.kind == WorkloadKind::Reassign);
+    if moves { draws.between("brokers", 0, 4, 5) as i32 } else { 3 }
 }
 
 /// What a record of a workload takes in a log when it is alone in its batch.
 const RECORD_BYTES: u64 = 90;
 
-fn cluster<'a>(draws: &Draws, producing: impl Iterator<Item = &'a Workload>) -> Cluster {
+fn cluster(draws: &Draws, workloads: &[Workload]) -> Cluster {
+    let producing = workloads.iter().filter(|workload| workload.kind == WorkloadKind::Produce);
     let longest = draws.log_between("delay", 0, 200, 20_000);
     // A follower that may fetch less than is written while a fetch is on its way never catches up: four times as much.
     let records_per_s: u64 = producing.map(|workload| workload.clients as u64 * u64::from(workload.rate_per_s)).sum();
@@ -122,11 +159,14 @@ fn cluster<'a>(draws: &Draws, producing: impl Iterator<Item = &'a Workload>) -> 
     set("replica.lag.time.max.ms", draws.between("lag", 0, 1_000, 5_000));
     set("replica.fetch.max.bytes", draws.log_between("fetch", 0, fetch_least, 65_536));
     set("broker.session.timeout.ms", draws.between("session", 0, 2_000, 4_000));
+    set("log.retention.check.interval.ms", draws.log_between("retention-check", 0, 300, 3_000));
     let combined = draws.chance("combined", 0, 60);
-    Cluster { delay_us: (longest / 10, longest), combined, properties, ..Cluster::default() }
+    let brokers = brokers(draws, workloads);
+    Cluster { brokers, delay_us: (longest / 10, longest), combined, properties, ..Cluster::default() }
 }
 
-fn timeline(draws: &Draws) -> Vec<Step> {
+fn timeline(draws: &Draws, brokers: i32) -> Vec<Step> {
+    let anybody = |what, step| draws.between(what, step, 1, brokers as u64).to_string();
     let mut on: Vec<_> =
         faults::all().iter().enumerate().filter(|(at, _)| draws.chance("kind", *at as u64, 50)).collect();
     // A run in which nobody has to give up a lead shows little.
@@ -153,15 +193,19 @@ fn timeline(draws: &Draws) -> Vec<Step> {
             _ if fall.is_some() => "leader of orders-0".to_string(),
             0..=3 => "leader of orders-0".to_string(),
             4 => "active controller".to_string(),
-            _ => draws.between("node", step, 1, 3).to_string(),
+            _ => anybody("node", step),
         };
         steps.push(Step {
             at: Some(Span::millis(at)),
             fault: Some(kind.name.into()),
             node: Some(node),
-            other: Some(draws.between("other", step, 1, 3).to_string()),
+            other: Some(anybody("other", step)),
             lasts: Some(Span::millis(lasts)),
             strength: kind.strength.map(|(least, most)| draws.log_between("strength", step, least, most)),
+            api: kind
+                .name
+                .starts_with("hold-")
+                .then(|| hold::APIS[draws.draw("api", step) as usize % hold::APIS.len()].into()),
             ..Step::default()
         });
         // Now and then whoever leads next falls soon after, while it has hardly been heard of.

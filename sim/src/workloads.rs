@@ -3,6 +3,7 @@
 
 use crate::{
     event::{ClientEvent, NamedPartition, Tag},
+    operations::Operation,
     scenario::{Scenario, Topic, WorkloadKind},
     world::World,
 };
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 mod consume;
 mod drain;
+mod operate;
 mod produce;
 mod recreate;
 
@@ -33,13 +35,20 @@ const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// The clients that run.
 pub struct Running {
     stop: ShutdownTrigger,
+    operators: ShutdownTrigger,
     done: Vec<oneshot::Receiver<()>>,
 }
 
 impl Running {
+    /// Asks operators to leave the cluster alone.
+    pub fn dismiss_operators(&self) {
+        self.operators.request();
+    }
+
     /// Asks all of them to stop, and waits until they have: producers finish what they sent.
     pub async fn stop(self) {
         self.stop.request();
+        self.operators.request();
         for done in self.done {
             // A client that has panicked has failed the run.
             let _ = done.await;
@@ -106,12 +115,15 @@ async fn create(admin: &Admin, topic: &Topic) {
 /// Starts the scenario's clients.
 pub fn start(world: &mut World, scenario: &Scenario) -> Running {
     let (stop, stopping) = sync::shutdown();
+    let (operators, dismissed) = sync::shutdown();
+    let brokers = scenario.cluster.brokers;
     let (mut writer, mut all_done) = (0, Vec::new());
     for workload in &scenario.workloads {
         let topic =
             scenario.topics.iter().find(|topic| topic.name == workload.topic).expect("the scenario was checked");
         for _ in 0..workload.clients {
-            let (workload, topic, stopping) = (workload.clone(), topic.clone(), stopping.clone());
+            let (workload, topic) = (workload.clone(), topic.clone());
+            let stopping = if workload.kind.is_operator() { dismissed.clone() } else { stopping.clone() };
             let partitions = topic.partitions;
             let id = world.add_client();
             let cluster = options(world);
@@ -124,13 +136,25 @@ pub fn start(world: &mut World, scenario: &Scenario) -> Running {
                     WorkloadKind::Produce => produce::run(cluster, &workload, partitions, writer, stopping).await,
                     WorkloadKind::Recreate => recreate::run(cluster, &workload, &topic, stopping).await,
                     WorkloadKind::Consume => consume::run(cluster, &workload, partitions, writer, stopping).await,
+                    WorkloadKind::Reassign | WorkloadKind::Reconfigure | WorkloadKind::DeleteRecords => {
+                        operate::run(cluster, workload.kind, &topic, brokers, stopping).await;
+                    }
                 }
                 // Nobody waits any more once a claim is broken.
                 done.send(()).ok();
             });
         }
     }
-    Running { stop, done: all_done }
+    Running { stop, operators, done: all_done }
+}
+
+/// Lets an operator do one thing.
+pub fn operate(world: &mut World, operation: Operation) {
+    let id = world.add_client();
+    let cluster = options(world);
+    world.start_client(id, async move {
+        operation.carry_out(&Admin::new(Cluster::new(cluster), ADMIN_TIMEOUT)).await;
+    });
 }
 
 /// Writes a fresh record to every partition, and then reads everything from the beginning.
@@ -142,15 +166,16 @@ pub async fn drain(world: &mut World, scenario: &Scenario, deadline: u64) -> Res
     let fleeting = |topic: &&Topic| {
         scenario.workloads.iter().any(|load| load.kind == WorkloadKind::Recreate && load.topic == topic.name)
     };
-    let partitions: Vec<PartitionName> = scenario
-        .topics
-        .iter()
-        .filter(|topic| !fleeting(topic))
+    let topics: Vec<&Topic> = scenario.topics.iter().filter(|topic| !fleeting(topic)).collect();
+    let forgets = |topic: &&&Topic| topic.configs.keys().any(|key| key.starts_with("retention."));
+    let names: Vec<String> = topics.iter().filter(forgets).map(|topic| topic.name.clone()).collect();
+    let partitions: Vec<PartitionName> = topics
+        .into_iter()
         .flat_map(|topic| {
             (0..topic.partitions).map(|partition| PartitionName::new(&topic.name, PartitionIndex(partition)))
         })
         .collect();
-    let done = run_client(world, |cluster| drain::run(cluster, partitions));
+    let done = run_client(world, |cluster| drain::run(cluster, names, partitions));
     finish(done, deadline, "the final drain did not come to its end").await
 }
 

@@ -13,9 +13,11 @@ use crate::{
 use broker::{Broker, BrokerConfig, ListenerConfig};
 use controller::{Controller, ControllerConfig};
 use metadata::config::{Origin, Properties};
+use protocol::api::ApiKey;
 use protocol::ids::{BrokerId, ClusterUuid, PartitionIndex};
 use runtime::{
     disk::Disk,
+    hold::Held,
     observe,
     simulation::{self, Crash, NodeId, disk, net},
     sync,
@@ -71,6 +73,7 @@ pub struct World {
     slow: BTreeMap<(i32, i32), Vec<u64>>,
     lossy: BTreeMap<(i32, i32), Vec<u64>>,
     clogs: BTreeMap<(i32, i32), u32>,
+    holds: BTreeMap<(i32, Held, ApiKey), Vec<u64>>,
     skewed: BTreeMap<i32, Vec<(i64, i64)>>,
     disks: BTreeMap<i32, Vec<disk::Faults>>,
     properties: Arc<Properties>,
@@ -91,6 +94,7 @@ impl World {
             slow: BTreeMap::new(),
             lossy: BTreeMap::new(),
             clogs: BTreeMap::new(),
+            holds: BTreeMap::new(),
             skewed: BTreeMap::new(),
             disks: BTreeMap::new(),
             shared: Rc::default(),
@@ -352,6 +356,15 @@ impl World {
         self.set_link(from, to);
     }
 
+    /// Holds back what a node sends (or gets) of one API, each message for so many milliseconds; without a value, takes the
+    /// last hold back.
+    pub fn hold(&mut self, id: i32, at: Held, api: ApiKey, delay_ms: Option<u64>) {
+        let all = self.holds.entry((id, at, api)).or_default();
+        push_or_pop(all, delay_ms);
+        let longest = all.iter().max().copied();
+        simulation::hold(self.node(id), at, api.0, longest.map(Duration::from_millis));
+    }
+
     fn set_links(&self, id: i32) {
         for other in self.everybody().into_iter().filter(|other| *other != id) {
             self.set_link(id, other);
@@ -464,7 +477,7 @@ impl World {
     }
 
     /// The nodes that a scenario's words name: an id, `all`, `leader of TOPIC-PARTITION`, `active controller`,
-    /// `majority of controllers`.
+    /// `majority of controllers`, `replica N of TOPIC-PARTITION` by the assignment, the preferred leader being 1.
     ///
     /// # Errors
     /// The words that name nothing.
@@ -485,13 +498,16 @@ impl World {
                 Ok(all[..all.len() / 2 + 1].to_vec())
             }
             _ => {
-                let place = words.strip_prefix("leader of ").and_then(|place| place.rsplit_once('-'));
-                let leader = place.and_then(|(topic, partition)| {
-                    let image = &shared.judge.ledger.image;
-                    let topic = image.topic_by_name(topic)?;
-                    topic.partition(PartitionIndex(partition.parse().ok()?))?.leader
+                let named = words.split_once(" of ").and_then(|(which, place)| {
+                    let (topic, partition) = place.rsplit_once('-')?;
+                    let topic = shared.judge.ledger.image.topic_by_name(topic)?;
+                    let state = topic.partition(PartitionIndex(partition.parse().ok()?))?;
+                    match which.strip_prefix("replica ") {
+                        Some(number) => state.replicas.get(number.parse::<usize>().ok()?.checked_sub(1)?).copied(),
+                        None => state.leader.filter(|_| which == "leader"),
+                    }
                 });
-                leader.map(|leader| vec![leader.0]).ok_or_else(|| format!("'{words}' names no node now"))
+                named.map(|id| vec![id.0]).ok_or_else(|| format!("'{words}' names no node now"))
             }
         }
     }

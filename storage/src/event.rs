@@ -1,5 +1,6 @@
 //! What a log says about itself, for whoever observes: the trace, invariants, metrics.
 
+use crate::leader_epochs::EpochEntry;
 use protocol::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TopicPartition};
 use runtime::observe::{Digest, Event};
 
@@ -96,6 +97,18 @@ pub enum LogEvent {
         /// The new log start offset.
         to: Offset,
     },
+    /// The log is no longer there: its directory has a name under which it waits to be removed.
+    Deleted {
+        /// Whose log.
+        partition: TopicPartition,
+    },
+    /// The leader epochs that the log knows, after they changed or may have.
+    Epochs {
+        /// Whose log.
+        partition: TopicPartition,
+        /// Oldest first.
+        entries: Vec<EpochEntry>,
+    },
 }
 
 impl Event for LogEvent {
@@ -108,6 +121,8 @@ impl Event for LogEvent {
             Self::Restarted { .. } => "log-restarted",
             Self::Synced { .. } => "log-synced",
             Self::StartAdvanced { .. } => "log-start-advanced",
+            Self::Deleted { .. } => "log-deleted",
+            Self::Epochs { .. } => "leader-epochs",
         }
     }
 
@@ -147,6 +162,14 @@ impl Event for LogEvent {
             | Self::StartAdvanced { partition: of, to: offset } => {
                 partition(into, of);
                 into.i64(offset.0);
+            }
+            Self::Deleted { partition: of } => partition(into, of),
+            Self::Epochs { partition: of, entries } => {
+                partition(into, of);
+                for entry in entries {
+                    into.i64(i64::from(entry.leader_epoch.0));
+                    into.i64(entry.start_offset.0);
+                }
             }
         }
     }

@@ -299,13 +299,16 @@ impl Log {
         }
         let last_offset = offset.plus(-1);
         self.roll_if_full(batches.len(), last_offset, largest, now)?;
-        self.adopt_epoch(leader_epoch, base_offset);
+        let adopted = self.adopt_epoch(leader_epoch, base_offset);
         self.write(batches)?;
         let mut at = 0;
         for header in headers {
             let patched = BatchHeader::parse(&batches[at..]).expect("patching keeps a header sound");
             self.note(&patched, &batches[at..], Origin::Leader);
             at += header.size();
+        }
+        if adopted {
+            self.emit_epochs();
         }
         Ok(Appended {
             base_offset,
@@ -334,7 +337,7 @@ impl Log {
             }
             last_epoch = Some(header.leader_epoch);
         }
-        let mut at = 0;
+        let (mut at, mut adopted) = (0, false);
         let mut rest = &headers[..];
         while let Some(first) = rest.first() {
             self.roll_if_full(first.size(), first.last_offset(), first.max_timestamp, now)?;
@@ -342,7 +345,7 @@ impl Log {
             let (count, size) = fitting(rest, room);
             let written = &batches[at..at + size];
             for header in &rest[..count] {
-                self.adopt_epoch(header.leader_epoch, header.base_offset);
+                adopted |= self.adopt_epoch(header.leader_epoch, header.base_offset);
             }
             self.write(written)?;
             let mut within = 0;
@@ -352,6 +355,9 @@ impl Log {
             }
             rest = &rest[count..];
             at += size;
+        }
+        if adopted {
+            self.emit_epochs();
         }
         Ok(Appended {
             base_offset,
@@ -379,10 +385,18 @@ impl Log {
         }
     }
 
-    fn adopt_epoch(&mut self, leader_epoch: LeaderEpoch, start_offset: Offset) {
-        if leader_epoch.0 >= 0 && self.epochs.assign(leader_epoch, start_offset) {
+    /// Answers whether the epoch is new: then [`Self::emit_epochs`] once its batches are noted.
+    fn adopt_epoch(&mut self, leader_epoch: LeaderEpoch, start_offset: Offset) -> bool {
+        let is_new = leader_epoch.0 >= 0 && self.epochs.assign(leader_epoch, start_offset);
+        if is_new {
             self.durability.set_epochs(&self.epochs);
         }
+        is_new
+    }
+
+    pub(crate) fn emit_epochs(&self) {
+        let partition = self.partition;
+        runtime::observe::emit(|| LogEvent::Epochs { partition, entries: self.epochs.entries().to_vec() });
     }
 
     /// Writes bytes at the end of the active segment; any failure takes the log offline.
@@ -490,6 +504,7 @@ impl Log {
         assert_eq!(start, self.log_end_offset(), "an epoch begins at the log's end");
         if self.epochs.assign(leader_epoch, start) {
             self.durability.set_epochs(&self.epochs);
+            self.emit_epochs();
         }
         if runtime::mutant!("Z13") {
             self.forget_replayed_producers();
@@ -562,6 +577,8 @@ impl Log {
         let to = crate::directory::deleted_name(&self.directory, runtime::rand::uuid());
         let renamed = self.disk.rename(&self.directory, &to);
         renamed.map_err(|error| LogError::io("rename", &self.directory, error))?;
+        let partition = self.partition;
+        runtime::observe::emit(|| LogEvent::Deleted { partition });
         Ok(to)
     }
 }

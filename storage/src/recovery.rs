@@ -144,6 +144,7 @@ fn emit_opened(log: &Log, cut_bytes: u64) {
         log_end_offset: log.log_end_offset(),
         cut_bytes,
     });
+    log.emit_epochs();
 }
 
 /// A log on its way.

@@ -121,6 +121,7 @@ pub struct Ticket {
     partition: Arc<Partition>,
     place: Place,
     told: bool,
+    is_awaited: bool,
 }
 
 /// What a waiting produce needs in order to be told.
@@ -210,7 +211,7 @@ impl Partition {
         acks: Acks,
     ) -> Result<Appended, AppendError> {
         let mut replica = self.replica.lock();
-        let leader_epoch = replica.state.check_append(acks == Acks::All)?;
+        let (leader_epoch, refused_late) = check_append(&replica, acks)?;
         let acknowledged_early = acks == Acks::All && mutant!("S01");
         if acknowledged_early {
             self.acknowledge_before_append(&replica, headers, leader_epoch);
@@ -236,6 +237,9 @@ impl Partition {
             if high_watermark.is_some() {
                 self.high_watermark_rose(&mut replica);
             }
+        }
+        if let Some(refusal) = refused_late {
+            return Err(refusal.into());
         }
         sometimes!(
             appended.duplicate && appended.last_offset < before,
@@ -287,7 +291,7 @@ impl Partition {
             replica.acknowledgements.outcomes.remove(&place);
             return None;
         }
-        Some(Ticket { partition: self.clone(), place, told: false })
+        Some(Ticket { partition: self.clone(), place, told: false, is_awaited: false })
     }
 
     /// S01 of the bug zoo: the producer hears of success before anything is in the log.
@@ -307,12 +311,34 @@ impl Partition {
     }
 }
 
+/// Whether a produce may be appended, and in which leader epoch. S05 of the bug zoo refuses for too few in sync only after
+/// the append.
+fn check_append(replica: &Replica, acks: Acks) -> Result<(LeaderEpoch, Option<AppendRefusal>), AppendRefusal> {
+    match replica.state.check_append(acks == Acks::All) {
+        Err(refusal @ AppendRefusal::NotEnoughReplicas { .. }) if mutant!("S05") => {
+            mutant_diverged!("S05");
+            Ok((replica.state.leader_epoch(), Some(refusal)))
+        }
+        checked => Ok((checked?, None)),
+    }
+}
+
 impl Ticket {
     /// Waits until the batch is committed, or the deadline has passed.
     ///
     /// # Errors
     /// See [`AckError`].
-    pub async fn wait_until(self, deadline: Instant) -> Result<(), AckError> {
+    pub async fn wait_until(mut self, deadline: Instant) -> Result<(), AckError> {
+        let (partition, required) = (self.partition.id, self.place.required);
+        self.is_awaited = true;
+        observe::emit(|| {
+            let within_ms = u64::try_from((deadline - time::now()).as_millis()).unwrap_or(u64::MAX);
+            ReplicaEvent::ProduceWaits { partition, required, within_ms }
+        });
+        if mutant!("S12") {
+            mutant_diverged!("S12");
+            return self.await;
+        }
         let outcome = time::timeout_at(deadline, self).await;
         sometimes!(outcome.is_err(), "a produce with acks=all was not committed in time");
         outcome.unwrap_or(Err(AckError::TimedOut))
@@ -352,6 +378,10 @@ impl Future for Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
+        if self.is_awaited {
+            let (partition, required) = (self.partition.id, self.place.required);
+            observe::emit(|| ReplicaEvent::ProduceWaited { partition, required });
+        }
         if !self.told {
             let mut replica = self.partition.replica.lock();
             replica.acknowledgements.waiting.give_up(self.place);

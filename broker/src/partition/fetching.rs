@@ -124,8 +124,9 @@ impl Partition {
         let plan = {
             let Replica { state, log, .. } = &*replica;
             let end_of = |asked| end_of(log, asked).map(|end| without_epoch_if_mutant(asked, end));
-            state.plan_fetch(position, reader, last_stable_offset, end_of, &self.context.image)?
+            state.plan_fetch(position, reader, last_stable_offset, end_of, &self.context.image)
         };
+        let plan = plan.inspect_err(|refusal| self.emit_out_of_range(&replica, refusal, reader))?;
         let (upto, diverging) = match plan {
             FetchPlan::Read { upto } => (upto, None),
             FetchPlan::Diverges(end) => (position.fetch_offset, Some(end)),
@@ -183,6 +184,13 @@ impl Partition {
     /// Whether the topic names this follower as throttled.
     pub fn is_throttled_follower(&self) -> bool {
         self.replica.lock().throttled.follower
+    }
+
+    fn emit_out_of_range(&self, replica: &Replica, refusal: &FetchRefusal, reader: &Reader) {
+        if let (FetchRefusal::OffsetOutOfRange { offset, .. }, Reader::Consumer { .. }) = (refusal, reader) {
+            let (partition, offset, leading) = (self.id, *offset, replica.state.is_leader());
+            observe::emit(|| ReplicaEvent::OutOfRange { partition, offset, leading });
+        }
     }
 
     fn read(

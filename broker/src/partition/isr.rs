@@ -255,6 +255,11 @@ impl InSync {
     /// The lowest log start offset among the leader's and those of followers that are in touch
     /// (`Partition.lowWatermarkIfLeader`).
     pub fn low_watermark(&self, log_start_offset: Offset, brokers: &impl Brokers) -> Offset {
+        // S08 of the bug zoo: records count as deleted once the leader has deleted them.
+        if runtime::mutant!("S08") {
+            runtime::mutant_diverged!("S08");
+            return log_start_offset;
+        }
         let live = self.followers.iter().filter(|follower| brokers.is_active(follower.broker_id));
         let starts =
             live.map(|follower| follower.progress.map_or(Offset::UNKNOWN, |progress| progress.log_start_offset));

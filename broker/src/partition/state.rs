@@ -4,8 +4,10 @@
 //! It never touches the log: its owner tells it what was appended or truncated, and carries out what it decides. Driven by
 //! [`crate::partition`], under that replica's lock.
 
+mod deletion;
+
 use super::isr::{Brokers, FollowerFetch, InSync, IsrAnswer, IsrProposal, JoinFloor, ProposalId, Refusal, refusal};
-use super::refusal::{AppendRefusal, DeletionRefusal, FetchRefusal};
+use super::refusal::{AppendRefusal, FetchRefusal};
 use protocol::ids::{BrokerId, LeaderEpoch, MonotonicMillis, Offset, PartitionEpoch};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -80,12 +82,8 @@ pub struct Effects {
 pub enum Answered {
     /// The answer is to nothing that is in flight: newer metadata or another epoch came first.
     Late,
-    /// Other in-sync replicas are committed. The high watermark must be looked at again: fewer members may all have more
-    /// ([`PartitionState::reconsider`], KAFKA-13091).
-    Committed {
-        /// Whether there are fewer than before.
-        shrank: bool,
-    },
+    /// More in-sync replicas are committed. The high watermark must be looked at again ([`PartitionState::reconsider`]).
+    Committed,
     /// It was refused and is forgotten. The high watermark must be looked at again.
     RolledBack,
     /// It may have been applied; newer metadata will say.
@@ -326,6 +324,11 @@ impl PartitionState {
         if !leads && offset > self.high_watermark {
             return Err(not_available);
         }
+        // S06 of the bug zoo: a leader that does not know yet what is committed calls a reader lost that is ahead of it.
+        if runtime::mutant!("S06") && matches!(reader, Reader::Consumer { .. }) && offset > self.high_watermark {
+            runtime::mutant_diverged!("S06");
+            return Err(out_of_range);
+        }
         if let Some(last_fetched_epoch) = position.last_fetched_epoch {
             let end = end_of(last_fetched_epoch).ok_or(if leads { out_of_range } else { not_available })?;
             if end.leader_epoch < last_fetched_epoch || end.end_offset < offset {
@@ -342,6 +345,13 @@ impl PartitionState {
     pub fn upper_bound(&self, reader: &Reader, last_stable_offset: Offset) -> Offset {
         match reader {
             Reader::Follower(_) => self.log_end_offset,
+            // S04 of the bug zoo: a consumer reads what may be cut again.
+            Reader::Consumer { .. } if runtime::mutant!("S04") => {
+                if self.high_watermark < self.log_end_offset {
+                    runtime::mutant_diverged!("S04");
+                }
+                self.log_end_offset
+            }
             Reader::Consumer { isolation: Isolation::ReadUncommitted, .. } => self.high_watermark,
             Reader::Consumer { isolation: Isolation::ReadCommitted, .. } => last_stable_offset.min(self.high_watermark),
         }
@@ -473,6 +483,10 @@ impl PartitionState {
 
     /// Takes the controller's answer to a proposal (`Partition.submitAlterPartition`). See [`Answered`] for what must
     /// follow.
+    ///
+    /// That fewer are in sync is learned from the metadata, which also says, and earlier, how many must be: the answer may
+    /// overtake a raised `min.insync.replicas`, and the high watermark would pass whoever the controller keeps eligible
+    /// because of it (KIP-966: it moves only while enough are in sync).
     pub fn on_isr_answer(
         &mut self,
         id: ProposalId,
@@ -491,10 +505,17 @@ impl PartitionState {
                 if !current || !isr.contains(&local) {
                     return Answered::AwaitsMetadata;
                 }
-                let shrank = isr.len() < in_sync.isr().len();
+                let shrinks = isr.len() < in_sync.isr().len();
+                // S11 of the bug zoo takes every answer at its word, as Kafka does.
+                if shrinks && !runtime::mutant!("S11") {
+                    return Answered::AwaitsMetadata;
+                }
+                if shrinks {
+                    runtime::mutant_diverged!("S11");
+                }
                 in_sync.commit(isr.clone());
                 self.partition_epoch = *partition_epoch;
-                Answered::Committed { shrank }
+                Answered::Committed
             }
             IsrAnswer::Refused(error) => match refusal(*error) {
                 Refusal::NotApplied => {
@@ -545,36 +566,6 @@ impl PartitionState {
             self.high_watermark = to;
             to
         })
-    }
-
-    /// Up to where records may be deleted by request (`Partition.deleteRecordsOnLeader`): `before`, or the high watermark
-    /// where none is given. Never past the high watermark: what is not committed is not deleted.
-    ///
-    /// # Errors
-    /// Not the leader, offline, or an offset out of range.
-    pub fn check_deletion(&self, before: Option<Offset>) -> Result<Offset, DeletionRefusal> {
-        match &self.role {
-            Role::Leader(_) => {}
-            Role::Follower | Role::Becoming(_) => return Err(DeletionRefusal::NotLeader),
-            Role::Offline => return Err(DeletionRefusal::Offline),
-        }
-        let (offset, high_watermark) = (before.unwrap_or(self.high_watermark), self.high_watermark);
-        if offset < Offset::ZERO || offset > high_watermark {
-            return Err(DeletionRefusal::OffsetOutOfRange { offset, high_watermark });
-        }
-        Ok(offset)
-    }
-
-    /// Below this no live replica has records (`Partition.lowWatermarkIfLeader`).
-    ///
-    /// # Errors
-    /// Not the leader, or offline.
-    pub fn low_watermark(&self, brokers: &impl Brokers) -> Result<Offset, DeletionRefusal> {
-        match &self.role {
-            Role::Leader(in_sync) => Ok(in_sync.low_watermark(self.log_start_offset, brokers)),
-            Role::Follower | Role::Becoming(_) => Err(DeletionRefusal::NotLeader),
-            Role::Offline => Err(DeletionRefusal::Offline),
-        }
     }
 
     /// The committed in-sync replicas, empty unless this replica leads.

@@ -425,6 +425,7 @@ async fn told_after_a_shrink() -> Result<(), AckError> {
     let (leader_epoch, isr) = (proposal.leader_epoch, proposal.isr());
     let answer = IsrAnswer::Committed { leader_epoch, partition_epoch: PartitionEpoch(1), isr };
     bench.partition.on_isr_answer(&proposal, &answer);
+    bench.update(1, 0, 1, &[1]);
     ticket.wait_until(soon()).await
 }
 

@@ -14,7 +14,14 @@ use protocol::ids::Offset;
 /// an older epoch, so there are no more rounds than epochs.
 pub fn truncate_to(leader: EpochEnd, local: Option<EpochEnd>, log_end_offset: Offset) -> Offset {
     let shared = local.map_or(leader.end_offset, |local| local.end_offset.min(leader.end_offset));
-    shared.min(log_end_offset)
+    let to = shared.min(log_end_offset);
+    // S07 of the bug zoo: one step back, and another question, as long as it takes.
+    let step_back = log_end_offset.plus(-1).max(Offset::ZERO);
+    if runtime::mutant!("S07") && to < step_back {
+        runtime::mutant_diverged!("S07");
+        return step_back;
+    }
+    to
 }
 
 /// What to do when the leader, whose log holds `leader_start` to `leader_end`, answered `OFFSET_OUT_OF_RANGE` to a fetch

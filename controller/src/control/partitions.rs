@@ -136,7 +136,14 @@ impl<'a> Change<'a> {
         let removing = &self.removing_replicas;
         let target: Vec<BrokerId> =
             self.replicas.iter().copied().filter(|replica| !removing.contains(replica)).collect();
-        if target.is_empty() || !target.iter().all(|replica| self.isr.contains(replica)) {
+        let in_sync = |replica: &BrokerId| self.isr.contains(replica);
+        let complete = !target.is_empty() && target.iter().all(in_sync);
+        // Z21 of the bug zoo is the rule before KAFKA-15665: it was enough that whoever came was in sync.
+        let hasty = runtime::mutant!("Z21") && target.iter().any(in_sync) && self.adding_replicas.iter().all(in_sync);
+        if hasty && !complete {
+            runtime::mutant_diverged!("Z21");
+        }
+        if !(complete || hasty) {
             return;
         }
         self.isr.retain(|replica| target.contains(replica));

@@ -65,7 +65,7 @@ impl Inbox {
 }
 
 /// Decisions that stand or fall together.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Batch {
     /// The records of all of them, in order.
     pub records: Vec<Record>,

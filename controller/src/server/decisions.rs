@@ -280,6 +280,7 @@ impl Decider {
             return None;
         }
         let (raft, records) = (self.raft.clone(), batch.records.clone());
+        let batch = answered_early_if_mutant(batch);
         let outcome = Box::pin(async move { raft.commit(term, first, &records).await });
         Some(Committing { batch, outcome })
     }
@@ -393,6 +394,16 @@ impl Decider {
         });
         true
     }
+}
+
+/// S09 of the bug zoo: what was decided is answered before it is committed.
+fn answered_early_if_mutant(batch: Batch) -> Batch {
+    if !runtime::mutant!("S09") {
+        return batch;
+    }
+    runtime::mutant_diverged!("S09");
+    batch.answer_all(&Ok(()));
+    Batch::default()
 }
 
 /// Ready when this controller no longer leads, or (with a term) no longer in that term, or Raft has stopped.

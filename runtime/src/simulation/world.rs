@@ -77,6 +77,8 @@ pub(super) struct World {
     pub(super) observe_network: bool,
     pub(super) counts: RefCell<Counts>,
     pub(super) buggify: Cell<bool>,
+    /// How long messages of a kind wait on a node.
+    pub(super) holds: RefCell<BTreeMap<(super::NodeId, crate::hold::Held, i16), std::time::Duration>>,
     /// The run is over: what is still dropped must leave no trace.
     pub(super) ended: Cell<bool>,
     pub(super) pulse: Arc<Pulse>,
@@ -110,6 +112,7 @@ impl World {
             observe_network: options.observe_network,
             counts: RefCell::default(),
             buggify: Cell::new(options.buggify),
+            holds: RefCell::default(),
             ended: Cell::new(false),
             pulse,
         }

@@ -46,6 +46,11 @@ impl Invariant for AcknowledgedIsReplicated {
         if replica.leading != Some(*leader_epoch) {
             return told(format!("appended in leader epoch {leader_epoch}, and it leads {:?} now", replica.leading));
         }
+        // Whoever has heard that the topic is deleted has no copy any more.
+        let was_there = ledger.image.offset().0 > 0;
+        if was_there && ledger.image.partition(*partition).is_none() {
+            return Ok(());
+        }
         // A replica that lost what it held after the leader had counted it is within the fault budget, and counts.
         let holds = |other: &&crate::ledger::Replica| {
             other.damaged || other.log.at(*base_offset).is_some_and(|held| held.crc == batch.crc)

@@ -1,5 +1,5 @@
-//! Pure. No. 5: every node applies the same metadata record at the same offset, and a snapshot equals the image that the
-//! records before it make.
+//! Pure. No. 5: every node applies the same metadata record at the same offset, and every image, by snapshot or by records, is
+//! what the records before it make.
 
 use super::Invariant;
 use crate::{
@@ -39,9 +39,11 @@ impl Invariant for MetadataPrefixesAgree {
                 Ok(())
             }
             Fact::Controller(ControllerEvent::SnapshotInstalled { next, digest })
-            | Fact::Replica(ReplicaEvent::MetadataSnapshot { next, digest }) => match ledger.image_at(*next) {
+            | Fact::Replica(
+                ReplicaEvent::MetadataSnapshot { next, digest } | ReplicaEvent::MetadataImage { next, digest },
+            ) => match ledger.image_at(*next) {
                 Some(image) if image.digest() != *digest => {
-                    Err(format!("the snapshot before metadata offset {next} on {broker} is not what the records make"))
+                    Err(format!("the image before metadata offset {next} on {broker} is not what the records make"))
                 }
                 _ => Ok(()),
             },
@@ -63,5 +65,13 @@ mod tests {
         let story = || Story::new(MetadataPrefixesAgree::default()).replica(1, applied(1));
         assert!(story().replica(2, applied(1)).verdict.is_ok());
         assert!(story().replica(2, applied(2)).verdict.is_err());
+    }
+
+    #[test]
+    fn an_image_that_is_not_what_the_records_make_is_found() {
+        let story = || Story::new(MetadataPrefixesAgree::default()).cluster();
+        let (next, digest) = (story().ledger.image.offset(), story().ledger.image.digest());
+        assert!(story().replica(2, ReplicaEvent::MetadataImage { next, digest }).verdict.is_ok());
+        assert!(story().replica(2, ReplicaEvent::MetadataImage { next, digest: digest ^ 1 }).verdict.is_err());
     }
 }

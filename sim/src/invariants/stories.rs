@@ -17,7 +17,8 @@ use uuid::Uuid;
 /// A story under one invariant.
 pub struct Story<I> {
     invariant: I,
-    ledger: Ledger,
+    /// What is true so far.
+    pub ledger: Ledger,
     at: u64,
     offset: i64,
     /// What the invariant said first.

@@ -28,7 +28,9 @@ impl Invariant for UncleanElectionIsDeclared {
         if !ledger.image.is_active(*leader) {
             return Err(format!("{of}: broker {leader} was elected, which is fenced, shutting down or unknown"));
         }
-        let complete = old.isr.contains(leader) || old.elr.contains(leader);
+        // Who comes to be in sync by the record that ends a move may lead by it: it was in its leader's maximal ISR.
+        let moved = old.is_reassigning() && !new.is_reassigning() && new.isr.contains(leader);
+        let complete = old.isr.contains(leader) || old.elr.contains(leader) || moved;
         if !complete && new.leader_recovery_state != LeaderRecoveryState::Recovering {
             return Err(format!(
                 "{of}: broker {leader} was elected without a declaration, from outside {:?} in sync and {:?} eligible",

@@ -1,9 +1,11 @@
-//! The end of every story: each partition takes one more record with acks=all, and is then read from the beginning to it.
+//! The end of every story: nothing grows old any more, each partition takes one more record with acks=all, and is then read
+//! from the beginning to it.
 
-use super::{DRAIN_WRITER, named, polled};
+use super::{ADMIN_TIMEOUT, DRAIN_WRITER, named, polled};
 use crate::event::{ClientEvent, Tag};
 use client::{
     PartitionName,
+    admin::{Admin, ConfigChange, ConfigResource},
     cluster::Cluster,
     consumer::{Consumer, ConsumerOptions},
     producer::{Producer, ProducerOptions, ProducerRecord},
@@ -12,7 +14,14 @@ use protocol::ids::Offset;
 use runtime::{observe, time};
 use std::{collections::BTreeMap, time::Duration};
 
-pub(super) async fn run(cluster: Cluster, partitions: Vec<PartitionName>) -> Result<(), String> {
+/// How long brokers may take to hear that nothing grows old any more.
+const SETTINGS_ARRIVE_WITHIN: Duration = Duration::from_secs(1);
+
+/// `topics` are those that keep their records for a while only.
+pub(super) async fn run(cluster: Cluster, topics: Vec<String>, partitions: Vec<PartitionName>) -> Result<(), String> {
+    if !topics.is_empty() {
+        keep_everything(&cluster, topics).await?;
+    }
     let producer = Producer::new(cluster.clone(), ProducerOptions::default());
     let mut ends: BTreeMap<PartitionName, Offset> = BTreeMap::new();
     for (operation, partition) in partitions.iter().enumerate() {
@@ -51,4 +60,20 @@ pub(super) async fn run(cluster: Cluster, partitions: Vec<PartitionName>) -> Res
         }
     }
     Ok(())
+}
+
+/// What is there now is to be read, so retention ends.
+async fn keep_everything(cluster: &Cluster, topics: Vec<String>) -> Result<(), String> {
+    let for_ever = ["retention.ms", "retention.bytes"].map(|key| (key.to_string(), ConfigChange::Set("-1".into())));
+    let changes = topics.into_iter().map(|topic| (ConfigResource::Topic(topic), for_ever.iter().cloned().collect()));
+    let changes: BTreeMap<ConfigResource, _> = changes.collect();
+    let altered = Admin::new(cluster.clone(), ADMIN_TIMEOUT).alter_configs(&changes, false).await;
+    match altered
+        .map_err(|error| error.to_string())?
+        .into_iter()
+        .find_map(|(topic, altered)| Some((topic, altered.err()?)))
+    {
+        Some((topic, error)) => Err(format!("the settings of {topic:?}: {error}")),
+        None => Ok(time::sleep(SETTINGS_ARRIVE_WITHIN).await),
+    }
 }

@@ -20,6 +20,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 
 pub(super) async fn run(cluster: Cluster, workload: &Workload, partitions: i32, writer: u32, stopping: Shutdown) {
     let safe = workload.acks == Acks::All && workload.idempotent;
+    let delivery_timeout = workload.gives_up.map_or(DELIVERY_TIMEOUT, |span| span.0);
     let options = ProducerOptions {
         acks: match workload.acks {
             Acks::All => producer::Acks::All,
@@ -27,8 +28,8 @@ pub(super) async fn run(cluster: Cluster, workload: &Workload, partitions: i32, 
             Acks::Zero => producer::Acks::None,
         },
         idempotent: workload.idempotent,
-        delivery_timeout: DELIVERY_TIMEOUT,
-        request_timeout: REQUEST_TIMEOUT,
+        delivery_timeout,
+        request_timeout: REQUEST_TIMEOUT.min(delivery_timeout),
         ..ProducerOptions::default()
     };
     let producer = Producer::new(cluster, options);

@@ -28,6 +28,7 @@ impl Log {
         if offset >= from {
             if self.epochs.truncate_from_end(from) {
                 self.durability.set_epochs(&self.epochs);
+                self.emit_epochs();
             }
             return Ok(SyncTask::done());
         }
@@ -37,7 +38,7 @@ impl Log {
         let cut = self.cut_segments(offset);
         let (cut, removed) = self.guarded(cut)?;
         let to = self.log_end_offset();
-        if self.epochs.truncate_from_end(to) {
+        if self.truncate_epochs(to) {
             self.durability.set_epochs(&self.epochs);
         }
         self.log_start_offset = self.log_start_offset.min(to);
@@ -55,8 +56,21 @@ impl Log {
         }
         let partition = self.partition;
         runtime::observe::emit(|| LogEvent::Truncated { partition, to, from });
+        self.emit_epochs();
         runtime::sometimes!(removed, "a truncation removed a file");
         Ok(self.durability.task(Plan { names: removed, ..Plan::default() }))
+    }
+
+    /// Removes the leader epochs that begin at the log's new end. S03 of the bug zoo keeps them, so that the log answers for
+    /// epochs of which it has no batch.
+    fn truncate_epochs(&mut self, to: Offset) -> bool {
+        if !runtime::mutant!("S03") {
+            return self.epochs.truncate_from_end(to);
+        }
+        if self.epochs.latest().is_some_and(|latest| latest.start_offset >= to) {
+            runtime::mutant_diverged!("S03");
+        }
+        false
     }
 
     /// Removes the segments after the one that holds `offset`, and forgets that one's batches from there on. Answers how its
@@ -90,6 +104,7 @@ impl Log {
         self.guarded(restarted)?;
         let partition = self.partition;
         runtime::observe::emit(|| LogEvent::Restarted { partition, at: offset });
+        self.emit_epochs();
         Ok(self.durability.task(Plan { names: true, epochs: true, ..Plan::default() }))
     }
 
@@ -130,6 +145,7 @@ impl Log {
         self.producers.forget_transactions_below(offset);
         let partition = self.partition;
         runtime::observe::emit(|| LogEvent::StartAdvanced { partition, to: offset });
+        self.emit_epochs();
         Ok(())
     }
 

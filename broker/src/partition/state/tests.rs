@@ -252,14 +252,28 @@ fn slow_follower_leaves_the_isr() {
     -> high_watermark 4
     -> propose 1,2
     ");
-    check!(story.committed(1), @"
+    check!(story.committed(1).metadata(1, 0, 1, &[1, 2]), @"
     leads  leader_epoch 0  partition_epoch 1  high_watermark 10  log_end_offset 10
     isr 1,2  maximal 1,2
     -> high_watermark 4
     -> propose 1,2
-    -> Committed { shrank: true }
+    -> AwaitsMetadata
     -> high_watermark 10
     ");
+}
+
+#[test]
+fn fewer_in_sync_are_taken_from_the_metadata_which_says_first_how_many_must_be() {
+    let story = || leader_of(&[1, 2]).min_isr(1).appended(5).at(31).tick().committed(1);
+    check!(story(), @"
+    leads  leader_epoch 0  partition_epoch 0  high_watermark 0  log_end_offset 5
+    isr 1,2  maximal 1,2
+    -> propose 1
+    -> AwaitsMetadata
+    ");
+    // The controller keeps 2 eligible, for two must be in sync since before the proposal was decided.
+    let story = story().min_isr(2).metadata(1, 0, 1, &[1]);
+    assert_eq!(story.state.high_watermark(), Offset(0));
 }
 
 #[test]
@@ -364,15 +378,16 @@ fn after_an_answer_that_leaves_doubt_the_proposal_stays_in_flight() {
 
 #[test]
 fn metadata_that_an_answer_has_overtaken_does_not_forget_the_next_proposal() {
-    let story = leader_of(&[1, 2, 3]).appended(5).fetched(2, 5).at(31).fetched(2, 5).tick().committed(1).fetched(3, 5);
-    // Partition epoch 1 arrives by metadata while 3 is being proposed on top of it.
-    check!(story.metadata(1, 0, 1, &[1, 2]).appended(8), @"
-    leads  leader_epoch 0  partition_epoch 1  high_watermark 5  log_end_offset 8
-    isr 1,2  maximal 1,2,3
-    -> propose 1,2
-    -> Committed { shrank: true }
+    let story = leader_of(&[1, 2, 3]).metadata(1, 0, 1, &[1, 2]).appended(5).fetched(2, 5).fetched(3, 5).committed(2);
+    let story = story.appended(8).at(31).fetched(2, 8).tick();
+    // Partition epoch 2 arrives by metadata while 3 is being dropped on top of it.
+    check!(story.metadata(1, 0, 2, &[1, 2, 3]), @"
+    leads  leader_epoch 0  partition_epoch 2  high_watermark 5  log_end_offset 8
+    isr 1,2,3  maximal 1,2,3
     -> high_watermark 5
     -> propose 1,2,3
+    -> Committed
+    -> propose 1,2
     ");
 }
 

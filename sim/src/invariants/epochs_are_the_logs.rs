@@ -1,0 +1,88 @@
+//! Pure. No. 19: the leader epochs that a log knows are those of its batches, each from the first offset that it has of it; at
+//! most one more begins at the log's end, for a leader that has written nothing yet (`LeaderEpochFileCache`).
+
+use super::Invariant;
+use crate::{
+    ledger::{Ledger, Replica},
+    observed::{Fact, Observed},
+};
+use protocol::ids::{LeaderEpoch, Offset};
+use storage::event::LogEvent;
+
+/// See the module.
+pub struct EpochsAreTheLogs;
+
+/// The epochs of a replica's batches from an offset on.
+fn recomputed(replica: &Replica, start: Offset) -> Vec<(LeaderEpoch, Offset)> {
+    let mut epochs: Vec<(LeaderEpoch, Offset)> = Vec::new();
+    for batch in replica.log.all().iter().filter(|batch| batch.end() > start) {
+        if epochs.last().is_none_or(|(last, _)| *last != batch.leader_epoch) {
+            epochs.push((batch.leader_epoch, batch.base_offset.max(start)));
+        }
+    }
+    epochs
+}
+
+impl Invariant for EpochsAreTheLogs {
+    fn name(&self) -> &'static str {
+        "epochs_are_the_logs"
+    }
+
+    fn claim(&self) -> &'static str {
+        "19: the leader epochs that a log knows are those of its batches"
+    }
+
+    fn check(&mut self, ledger: &mut Ledger, observed: &Observed<'_>) -> Result<(), String> {
+        let Fact::Log(LogEvent::Epochs { partition, entries }) = observed.fact else { return Ok(()) };
+        let Some(replica) = ledger.replica(observed.broker, *partition) else { return Ok(()) };
+        let known: Vec<_> = entries.iter().map(|entry| (entry.leader_epoch, entry.start_offset)).collect();
+        // A log that was just opened begins with its first segment, until its log start is read; the epochs know better.
+        let deleted = ledger.deleted.get(partition).copied().unwrap_or(Offset::ZERO);
+        let first = known.first().map(|(_, start)| *start).filter(|start| *start <= deleted);
+        let start = replica.log_start_offset.max(first.unwrap_or(Offset::ZERO));
+        let (expected, end) = (recomputed(replica, start), replica.log_end_offset);
+        let rising = known.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1);
+        let same = known.strip_prefix(&*expected).is_some_and(|more| match more {
+            [] => true,
+            [(_, start)] => *start == end,
+            _ => false,
+        });
+        if rising && same {
+            return Ok(());
+        }
+        Err(format!(
+            "{partition}: broker {} knows epochs {known:?} of a log that has {expected:?} and ends at {end}",
+            observed.broker
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::stories::{Story, orders},
+        *,
+    };
+    use storage::{EpochEntry, event::Origin};
+
+    fn verdict(known: &[(i32, i64)]) -> Result<(), String> {
+        let story = Story::new(EpochsAreTheLogs).append(1, 0, 2, 9, Origin::Leader).append(1, 1, 2, 9, Origin::Leader);
+        let story = story.append(1, 2, 5, 9, Origin::Leader);
+        let entry = |(epoch, start): &(i32, i64)| EpochEntry {
+            leader_epoch: LeaderEpoch(*epoch),
+            start_offset: Offset(*start),
+        };
+        let entries = known.iter().map(entry).collect();
+        story.log(1, LogEvent::Epochs { partition: orders(), entries }).verdict
+    }
+
+    #[test]
+    fn an_epoch_that_the_log_does_not_have_is_found() {
+        assert!(verdict(&[(2, 0), (5, 2)]).is_ok());
+        assert!(verdict(&[(2, 0), (5, 2), (7, 3)]).is_ok(), "a leader that has written nothing yet");
+        assert!(verdict(&[(2, 0), (5, 2), (7, 4)]).is_err());
+        assert!(verdict(&[(2, 0), (5, 2), (7, 3), (8, 3)]).is_err());
+        assert!(verdict(&[(2, 0), (5, 1)]).is_err());
+        assert!(verdict(&[(2, 0)]).is_err());
+    }
+}

@@ -1,0 +1,148 @@
+//! What an operator does to a cluster that runs, in a scenario's words: `elect orders-0`, `reassign orders-0 to 1,2,4`,
+//! `cancel orders-0`, `set orders min.insync.replicas=2`, `delete orders-0 to 40`, `delete orders-0`.
+//!
+//! An operation is one call of gregor's own admin client. Whether the cluster did it is not judged here: the invariants see
+//! what came of it.
+
+use crate::event::{ClientEvent, NamedPartition};
+use client::{
+    PartitionName,
+    admin::{Admin, ConfigChange, ConfigChanges, ConfigResource, ElectionType},
+};
+use protocol::ids::{BrokerId, Offset, PartitionIndex};
+use runtime::observe;
+use std::{collections::BTreeMap, fmt};
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// The preferred leader of a partition is to lead it.
+    Elect(PartitionName),
+    /// A partition moves to these brokers.
+    Reassign(PartitionName, Vec<BrokerId>),
+    /// The move of a partition is taken back.
+    Cancel(PartitionName),
+    /// A topic's settings change.
+    Set(String, Vec<(String, String)>),
+    /// The records of a partition before this offset, or all that are committed, are deleted.
+    Delete(PartitionName, Option<Offset>),
+}
+
+impl Operation {
+    /// Reads a scenario's words.
+    ///
+    /// # Errors
+    /// Says what an operation looks like.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!(
+                "'{text}' is not an operation: write it as 'elect orders-0', 'reassign orders-0 to 1,2,4', 'cancel orders-0', \
+                 'set orders min.insync.replicas=2', 'delete orders-0 to 40' or 'delete orders-0'"
+            )
+        };
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let partition = |place: &str| {
+            let (topic, index) = place.rsplit_once('-')?;
+            Some(PartitionName::new(topic, PartitionIndex(index.parse().ok()?)))
+        };
+        let parsed = match &*words {
+            ["elect", place] => partition(place).map(Self::Elect),
+            ["cancel", place] => partition(place).map(Self::Cancel),
+            ["delete", place] => partition(place).map(|name| Self::Delete(name, None)),
+            ["delete", place, "to", offset] => {
+                partition(place).zip(offset.parse().ok()).map(|(name, offset)| Self::Delete(name, Some(Offset(offset))))
+            }
+            ["reassign", place, "to", brokers] => {
+                let brokers: Option<Vec<BrokerId>> =
+                    brokers.split(',').map(|id| id.parse().ok().map(BrokerId)).collect();
+                partition(place).zip(brokers).map(|(name, brokers)| Self::Reassign(name, brokers))
+            }
+            ["set", topic, settings @ ..] if !settings.is_empty() => {
+                let pair = |setting: &&str| setting.split_once('=').map(|(key, value)| (key.into(), value.into()));
+                settings.iter().map(pair).collect::<Option<_>>().map(|pairs| Self::Set((*topic).into(), pairs))
+            }
+            _ => None,
+        };
+        parsed.ok_or_else(wrong)
+    }
+
+    /// Does it, once. That nobody answers, or that the cluster refuses, is what may happen.
+    pub async fn carry_out(&self, admin: &Admin) {
+        match self {
+            Self::Elect(name) => drop(admin.elect_leaders(ElectionType::Preferred, std::slice::from_ref(name)).await),
+            Self::Reassign(name, brokers) => {
+                let target = BTreeMap::from([(name.clone(), Some(brokers.clone()))]);
+                drop(admin.reassign_partitions(&target).await);
+            }
+            Self::Cancel(name) => {
+                drop(admin.reassign_partitions(&BTreeMap::from([(name.clone(), None)])).await);
+            }
+            Self::Set(topic, settings) => {
+                let change = |(key, value): &(String, String)| (key.clone(), ConfigChange::Set(value.clone()));
+                let changes: ConfigChanges = settings.iter().map(change).collect();
+                let resource = ConfigResource::Topic(topic.clone());
+                drop(admin.alter_configs(&BTreeMap::from([(resource, changes)]), false).await);
+            }
+            Self::Delete(name, before) => delete(admin, name, *before).await,
+        }
+    }
+}
+
+async fn delete(admin: &Admin, name: &PartitionName, before: Option<Offset>) {
+    let of = NamedPartition { topic: name.topic.to_string(), partition: name.partition };
+    observe::emit(|| ClientEvent::DeletionInvoked { of: of.clone(), before });
+    let wanted = BTreeMap::from([(name.clone(), before)]);
+    let deleted = admin.delete_records(&wanted).await.unwrap_or_default();
+    if let Some(Ok(low_watermark)) = deleted.get(name) {
+        observe::emit(|| ClientEvent::DeletionAcknowledged { of, low_watermark: *low_watermark });
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Elect(name) => write!(f, "elect {name}"),
+            Self::Cancel(name) => write!(f, "cancel {name}"),
+            Self::Reassign(name, brokers) => {
+                let brokers: Vec<String> = brokers.iter().map(ToString::to_string).collect();
+                write!(f, "reassign {name} to {}", brokers.join(","))
+            }
+            Self::Set(topic, settings) => {
+                write!(f, "set {topic}")?;
+                settings.iter().try_for_each(|(key, value)| write!(f, " {key}={value}"))
+            }
+            Self::Delete(name, None) => write!(f, "delete {name}"),
+            Self::Delete(name, Some(before)) => write!(f, "delete {name} to {before}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_are_read_as_they_are_written_or_refused() {
+        for words in [
+            "elect my-topic-3",
+            "reassign orders-0 to 1,2,4",
+            "cancel orders-0",
+            "set orders min.insync.replicas=2 retention.ms=100",
+            "delete orders-0 to 40",
+            "delete orders-0",
+        ] {
+            assert_eq!(Operation::parse(words).expect("an operation").to_string(), words);
+        }
+        for wrong in [
+            "",
+            "elect",
+            "elect orders",
+            "reassign orders-0 to",
+            "reassign orders-0 to a,b",
+            "set orders",
+            "set orders a",
+        ] {
+            assert!(Operation::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}
