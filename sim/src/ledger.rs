@@ -443,6 +443,8 @@ impl Ledger {
                 (node.running, node.broker_epoch) = (false, None);
                 for replica in node.replicas.values_mut() {
                     replica.leading = None;
+                    // A recovery that did not come to its end begins anew.
+                    replica.recovered.clear();
                     replica.unclean = true;
                     replica.damaged |= *power && replica.log_end_offset > replica.synced;
                 }
