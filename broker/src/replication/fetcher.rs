@@ -28,6 +28,7 @@ use protocol::messages::{
     list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
     topic_name,
 };
+use protocol::record_batch::BatchHeader;
 use runtime::sync::{Lock, Notify};
 use runtime::time::{self, Instant};
 use runtime::{buggify, rand, reachable, sometimes};
@@ -196,6 +197,8 @@ enum Taken {
     Done(Copied),
     /// The leader does not have the offset: it must be asked what it has.
     OutOfRange,
+    /// The log is empty, and begins inside the batch that begins here.
+    Inside(Offset),
     /// It is asked again after a pause.
     Retry(ErrorCode),
 }
@@ -332,7 +335,8 @@ impl Fetcher {
             let _ = time::timeout(PAUSE_MIN, self.followed.changed.notified()).await;
             return;
         }
-        let (mut flushes, mut settled, mut out_of_range) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut flushes, mut settled) = (Vec::new(), Vec::new());
+        let (mut out_of_range, mut inside) = (Vec::new(), Vec::new());
         for topic in &response.responses {
             for data in &topic.partitions {
                 let of = TopicPartition {
@@ -353,8 +357,15 @@ impl Fetcher {
                         settled.extend(copied.settled);
                     }
                     Taken::OutOfRange => out_of_range.push((of, asked, partition)),
+                    Taken::Inside(base_offset) => inside.push((of, asked, partition, base_offset, data)),
                     Taken::Retry(error) => self.pause(&of, asked.leader_epoch, error),
                 }
+            }
+        }
+        for (of, asked, partition, base_offset, data) in inside {
+            match begin_inside(&partition, &asked, base_offset, data).await {
+                Ok(copied) => flushes.extend(copied.flush.map(|flush| (partition, flush))),
+                Err(error) => self.pause(&of, asked.leader_epoch, error),
             }
         }
         for (of, asked, partition) in out_of_range {
@@ -445,6 +456,42 @@ impl Fetcher {
     }
 }
 
+/// The batch in which an empty log begins, if it begins inside one: records before its start were deleted on the leader.
+fn begins_inside(partition: &Partition, asked: &FollowerPosition, records: &[u8]) -> Option<Offset> {
+    let first = BatchHeader::parse(records).ok()?;
+    let last_offset = first.base_offset.plus(i64::from(first.last_offset_delta));
+    let is_inside = first.base_offset < asked.fetch_offset && asked.fetch_offset <= last_offset;
+    let standing = is_inside.then(|| partition.standing())?;
+    (standing.log_start_offset == asked.fetch_offset && standing.log_end_offset == asked.fetch_offset)
+        .then_some(first.base_offset)
+}
+
+/// Begins an empty log anew with the batch that its start lies in, and appends that batch at once: the leader would not
+/// give it again (`Partition.appendRecordsToFollowerOrFutureReplica`, KAFKA-5634).
+async fn begin_inside(
+    partition: &Arc<Partition>,
+    asked: &FollowerPosition,
+    base_offset: Offset,
+    data: &PartitionData,
+) -> Result<Copied, ErrorCode> {
+    reachable!("an empty log begins anew with the batch that its leader's log begins in");
+    let restarted = partition.truncate(asked, |_| Cut::RestartAt(base_offset)).map_err(|error| error.error_code())?;
+    if let Some(settled) = restarted.settled {
+        // One that fails takes the replica offline, and what follows is refused.
+        let _ = settled.await;
+    }
+    let asked = FollowerPosition { fetch_offset: base_offset, ..*asked };
+    partition.append_as_follower(&asked, &sent(data)).map_err(|error| error.error_code())
+}
+
+fn sent(data: &PartitionData) -> FromLeader<'_> {
+    FromLeader {
+        records: data.records.as_deref().unwrap_or_default(),
+        high_watermark: Offset(data.high_watermark),
+        log_start_offset: Offset(data.log_start_offset),
+    }
+}
+
 /// Carries out one partition's answer.
 fn take_partition(partition: &Arc<Partition>, asked: &FollowerPosition, data: &PartitionData) -> Taken {
     match ErrorCode::from_code(data.error_code).unwrap_or(ErrorCode::UnknownServerError) {
@@ -462,11 +509,10 @@ fn take_partition(partition: &Arc<Partition>, asked: &FollowerPosition, data: &P
         });
         copied.map_err(|error| error.error_code())
     } else {
-        let sent = FromLeader {
-            records: data.records.as_deref().unwrap_or_default(),
-            high_watermark: Offset(data.high_watermark),
-            log_start_offset: Offset(data.log_start_offset),
-        };
+        let sent = sent(data);
+        if let Some(base_offset) = begins_inside(partition, asked, sent.records) {
+            return Taken::Inside(base_offset);
+        }
         partition.append_as_follower(asked, &sent).map_err(|error| {
             tracing::warn!(partition = %partition.id(), %error, "what the leader sent cannot be appended");
             error.error_code()

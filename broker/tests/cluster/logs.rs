@@ -83,6 +83,38 @@ fn deleted_records_stay_deleted_when_another_replica_leads() {
 }
 
 #[test]
+fn a_follower_comes_back_to_a_leader_whose_log_begins_inside_a_batch() {
+    run(22, || async {
+        let mut cluster = Cluster::start(3);
+        cluster.whole().await;
+        let connection = Cluster::connect(1).await;
+        create_topic(&connection, "orders", 1, 3, &[]).await;
+        let first = leader(&connection, "orders", 0).await;
+        let leading = connect_to_leader(&connection, "orders").await;
+        let follower = first % 3 + 1;
+        cluster.power_off(follower);
+        for _ in 0..3 {
+            assert_eq!(produce(&leading, "orders", 0, batch(&["one", "two", "three", "four"]), 1).await.error_code, 0);
+        }
+        let partition = PartitionName::new("orders", PartitionIndex(0));
+        let committed = async || list_offset(&leading, "orders", -1, 5).await == (0, 12);
+        eventually("all of it is committed", committed).await;
+        let inside = BTreeMap::from([(partition.clone(), Some(Offset(6)))]);
+        assert_eq!(admin(3).delete_records(&inside).await.unwrap()[&partition].as_ref().unwrap(), &Offset(6));
+        cluster.boot(follower);
+        eventually("three in sync", async || {
+            metadata(&leading, &["orders"]).await.topics[0].partitions[0].isr_nodes.len() == 3
+        })
+        .await;
+        cluster.power_off(first);
+        let survivor = Cluster::connect(follower).await;
+        eventually("another leader", async || ![-1, first].contains(&leader(&survivor, "orders", 0).await)).await;
+        let leading = connect_to_leader(&survivor, "orders").await;
+        assert_eq!(list_offset(&leading, "orders", -2, 5).await, (0, 6));
+    });
+}
+
+#[test]
 fn what_may_not_be_deleted_is_refused_with_kafkas_codes() {
     run(22, || async {
         let cluster = Cluster::start(1);

@@ -74,6 +74,9 @@ async fn keep_everything(cluster: &Cluster, topics: Vec<String>) -> Result<(), S
         .find_map(|(topic, altered)| Some((topic, altered.err()?)))
     {
         Some((topic, error)) => Err(format!("the settings of {topic:?}: {error}")),
-        None => Ok(time::sleep(SETTINGS_ARRIVE_WITHIN).await),
+        None => {
+            time::sleep(SETTINGS_ARRIVE_WITHIN).await;
+            Ok(())
+        }
     }
 }

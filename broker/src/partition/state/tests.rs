@@ -649,7 +649,7 @@ impl World {
                 match self.story.state.on_isr_answer(proposal.id, proposal.leader_epoch, &answer, now) {
                     Answered::Repeat(again) => self.sent.push(again),
                     Answered::Late | Answered::AwaitsMetadata => {}
-                    Answered::Committed { .. } | Answered::RolledBack => {
+                    Answered::Committed | Answered::RolledBack => {
                         let effects = self.story.state.reconsider(now, &self.story.cluster);
                         self.story.effects(effects);
                     }
