@@ -19,8 +19,14 @@ const SETTINGS_ARRIVE_WITHIN: Duration = Duration::from_secs(1);
 
 /// `topics` are those that keep their records for a while only.
 pub(super) async fn run(cluster: Cluster, topics: Vec<String>, partitions: Vec<PartitionName>) -> Result<(), String> {
-    if !topics.is_empty() {
-        keep_everything(&cluster, topics).await?;
+    // A broker that loses its controller in the middle says that it does not know: then it is asked again.
+    let deadline = time::now() + ADMIN_TIMEOUT;
+    while !topics.is_empty() {
+        match keep_everything(&cluster, topics.clone()).await {
+            Ok(()) => break,
+            Err(error) if time::now() >= deadline => return Err(error),
+            Err(_) => time::sleep(Duration::from_millis(200)).await,
+        }
     }
     let producer = Producer::new(cluster.clone(), ProducerOptions::default());
     let mut ends: BTreeMap<PartitionName, Offset> = BTreeMap::new();
