@@ -69,6 +69,8 @@ impl fmt::Debug for SyncTask {
 pub(crate) struct Plan {
     /// These files' bytes.
     pub files: Vec<File>,
+    /// And those of the files that [`Durability::to_sync`] was told of.
+    pub others: bool,
     /// The leader epochs, if they have changed.
     pub epochs: bool,
     /// The directory's names, if they have changed.
@@ -106,8 +108,20 @@ struct State {
     barrier: u64,
     /// Files to be cut, each when a change of names is durable.
     cuts: Vec<(u64, File, u64)>,
+    /// Files other than the segments' that are to be synced, until they are.
+    others: Vec<Other>,
+    others_noted: u64,
     /// When a task with a target was last begun.
     flushed_at: WallMillis,
+}
+
+/// A file beside the segments that was written once: an index of a closed segment, a snapshot of the producers.
+struct Other {
+    /// Which of those that were ever noted, counted from one.
+    number: u64,
+    /// The offset below which the log must reach for it to be of use.
+    useful_from: Offset,
+    file: File,
 }
 
 impl Durability {
@@ -133,6 +147,8 @@ impl Durability {
             names_durable: 0,
             barrier: 0,
             cuts: Vec::new(),
+            others: Vec::new(),
+            others_noted: 0,
             flushed_at: WallMillis(runtime::time::wall_now()),
         };
         Arc::new(Self {
@@ -200,6 +216,7 @@ impl Durability {
         let state = &mut *self.state.lock();
         state.running.clear();
         state.cuts.clear();
+        state.others.clear();
         state.recovery_point = at;
         state.recovery_point_max = state.recovery_point_max.max(at);
     }
@@ -209,6 +226,25 @@ impl Durability {
         let state = &mut *self.state.lock();
         state.epochs = epochs.encode();
         state.epochs_changed += 1;
+    }
+
+    /// A file beside the segments was written and is not touched any more: the next flush syncs it, and once one has, none
+    /// does again. It is of no use to a log that ends below `useful_from`.
+    pub fn to_sync(&self, useful_from: Offset, file: File) {
+        let state = &mut *self.state.lock();
+        state.others_noted += 1;
+        state.others.push(Other { number: state.others_noted, useful_from, file });
+    }
+
+    /// The log ends at `end`: files that are of use only above need no sync.
+    pub fn forget_others_above(&self, end: Offset) {
+        self.state.lock().others.retain(|other| other.useful_from <= end);
+    }
+
+    /// How many files beside the segments the next flush will sync.
+    #[cfg(test)]
+    pub fn others(&self) -> usize {
+        self.state.lock().others.len()
     }
 
     /// Files were created or removed.
@@ -229,9 +265,13 @@ impl Durability {
 
     /// Begins a task. The syncs of its files cover what was written until now.
     pub fn task(self: &Arc<Self>, plan: Plan) -> SyncTask {
-        let Plan { files, epochs, names, target } = plan;
-        let (epochs, names, running) = {
+        let Plan { mut files, others, epochs, names, target } = plan;
+        let (epochs, names, running, others) = {
             let state = &mut *self.state.lock();
+            if others {
+                files.extend(state.others.iter().map(|other| other.file.clone()));
+            }
+            let others = if others { state.others_noted } else { 0 };
             if target.is_some() {
                 state.flushed_at = WallMillis(runtime::time::wall_now());
             }
@@ -242,7 +282,7 @@ impl Durability {
                 state.begun
             });
             let names = (names && state.names_durable < state.names_changed).then_some(state.names_changed);
-            (epochs && state.epochs_durable < state.epochs_changed, names, running)
+            (epochs && state.epochs_durable < state.epochs_changed, names, running, others)
         };
         if files.is_empty() && !epochs && names.is_none() && running.is_none() {
             return SyncTask::done();
@@ -251,7 +291,7 @@ impl Durability {
         let begun = Begun { shared: self.clone(), running };
         let future = async move {
             let done = begun.shared.carry_out(syncs, epochs, names).await;
-            begun.shared.end(begun.running, done)
+            begun.shared.end(begun.running, others, done)
         };
         SyncTask { future: Some(Box::pin(future)) }
     }
@@ -320,9 +360,13 @@ impl Durability {
         Ok(())
     }
 
-    fn end(&self, running: Option<u64>, done: Result<(), LogError>) -> Result<(), LogError> {
+    /// A task is over, which synced the first `others` of the files beside the segments too.
+    fn end(&self, running: Option<u64>, others: u64, done: Result<(), LogError>) -> Result<(), LogError> {
         let target = {
             let state = &mut *self.state.lock();
+            if done.is_ok() {
+                state.others.retain(|other| other.number > others);
+            }
             let target = running.and_then(|running| state.running.remove(&running));
             if let (Ok(()), Some(target)) = (&done, target) {
                 state.recovery_point = state.recovery_point.max(target);
@@ -362,5 +406,45 @@ impl Drop for Begun {
 impl fmt::Debug for Durability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Durability").field("directory", &self.directory).field("offline", &self.is_offline()).finish()
+    }
+}
+
+#[cfg(test)]
+#[cfg(madsim)]
+mod tests {
+    use super::*;
+    use protocol::ids::{PartitionIndex, TopicId};
+    use runtime::{
+        disk::Open,
+        simulation::{self, Options, disk::Faults},
+    };
+
+    #[test]
+    fn a_file_is_synced_by_the_first_flush_that_succeeds_and_by_none_after() {
+        let run = simulation::run(1, Options::default(), || async {
+            let platter = simulation::disk::Disk::new(1);
+            let disk = Disk::simulated(platter.clone());
+            let partition = TopicPartition { topic_id: TopicId(uuid::Uuid::from_u128(1)), partition: PartitionIndex(0) };
+            let epochs = LeaderEpochs::default();
+            let shared = Durability::new(&disk, "", partition, Offset::ZERO, Offset::ZERO, &epochs);
+            let write = |name: &str| {
+                let file = disk.open(name, Open::CreateNew).expect("a healthy disk");
+                file.append(b"index").expect("a healthy disk");
+                file
+            };
+            let flush = || shared.task(Plan { others: true, target: Some(Offset(9)), ..Plan::default() });
+            shared.to_sync(Offset(3), write("first"));
+            let under_way = flush();
+            shared.to_sync(Offset(5), write("second"));
+            assert_eq!(shared.others(), 2, "nothing is synced yet");
+            under_way.await.expect("a healthy disk");
+            assert_eq!(shared.others(), 1, "the second file was written after the flush began");
+            platter.set_faults(Faults { sync_error: 1000, ..Faults::default() });
+            let failed = shared.task(Plan { others: true, target: Some(Offset(12)), ..Plan::default() });
+            assert!(failed.await.is_err());
+            assert_eq!(shared.others(), 1, "a flush that failed syncs nothing");
+            assert!(shared.is_offline());
+        });
+        run.result.expect("the scenario holds");
     }
 }

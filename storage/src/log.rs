@@ -28,7 +28,7 @@ use protocol::{
     ids::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicPartition, WallMillis},
     record_batch::{BatchHeader, TimestampType, patch, patch_log_append_time, validate_replicated},
 };
-use runtime::disk::{Disk, File, Open};
+use runtime::disk::{Disk, Open};
 use std::{collections::BTreeSet, sync::Arc};
 
 pub use deletion::DeletedFiles;
@@ -75,8 +75,6 @@ pub struct Log {
     pub(crate) producers: ProducerState,
     /// The offsets of the producer snapshots in the directory.
     pub(crate) snapshots: BTreeSet<Offset>,
-    /// Files other than the segments' that are to be synced, with the offset below which they are of use.
-    pub(crate) unsynced: Vec<(Offset, File)>,
     pub(crate) durability: Arc<Durability>,
 }
 
@@ -463,11 +461,10 @@ impl Log {
     }
 
     fn begin_segment(&mut self, now: WallMillis) -> Result<(), LogError> {
-        let (base_offset, synced) = (self.log_end_offset(), self.durability.recovery_point());
+        let base_offset = self.log_end_offset();
         let disk = self.disk.clone();
-        self.unsynced.retain(|(useful_from, _)| *useful_from > synced);
         let indexes = self.active_mut().close(&disk)?;
-        self.unsynced.extend(indexes.map(|file| (base_offset, file)));
+        indexes.into_iter().for_each(|file| self.durability.to_sync(base_offset, file));
         self.write_snapshot()?;
         let segment = Segment::open(&disk, &self.directory, base_offset, Open::CreateNew, now)?;
         self.segments.push(segment);
@@ -490,7 +487,7 @@ impl Log {
             Ok(file)
         };
         let file = write().map_err(|error| LogError::io("write", &path, error))?;
-        self.unsynced.push((end_offset, file));
+        self.durability.to_sync(end_offset, file);
         self.durability.names_changed();
         Ok(())
     }
@@ -537,8 +534,8 @@ impl Log {
     pub fn flush(&self) -> SyncTask {
         let (end, from) = (self.log_end_offset(), self.durability.recovery_point());
         let segments = self.segments.iter().filter(|segment| segment.end_offset > from);
-        let files = segments.map(|segment| &segment.file).chain(self.unsynced.iter().map(|(_, file)| file)).cloned();
-        self.durability.task(Plan { files: files.collect(), epochs: true, names: true, target: Some(end) })
+        let files = segments.map(|segment| segment.file.clone()).collect();
+        self.durability.task(Plan { files, others: true, epochs: true, names: true, target: Some(end) })
     }
 
     /// The last act of a clean stop: keeps the indexes and the producers in their files, and brings everything to the
@@ -560,10 +557,9 @@ impl Log {
             .segments
             .iter()
             .filter(|segment| segment.end_offset > from || segment.end_offset == self.log_end_offset());
-        let others = self.unsynced.iter().map(|(_, file)| file);
-        let files = segments.map(|segment| &segment.file).chain(others).chain(&indexes).cloned().collect();
+        let files = segments.map(|segment| &segment.file).chain(&indexes).cloned().collect();
         let target = Some(self.log_end_offset());
-        Ok(self.durability.task(Plan { files, epochs: true, names: true, target }))
+        Ok(self.durability.task(Plan { files, others: true, epochs: true, names: true, target }))
     }
 
     /// Gives the directory the name under which a deleted partition waits for its removal, and stops writing to it. The

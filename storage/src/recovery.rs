@@ -74,7 +74,6 @@ pub(crate) async fn create(
         epochs,
         producers: ProducerState::new(Offset::ZERO),
         snapshots: BTreeSet::new(),
-        unsynced: Vec::new(),
         durability,
     };
     emit_opened(&log, 0);
@@ -230,9 +229,9 @@ impl Loading {
             epochs,
             producers,
             snapshots,
-            unsynced,
             durability,
         };
+        unsynced.into_iter().for_each(|(useful_from, file)| log.durability.to_sync(useful_from, file));
         let names_changed = log.restore_producers(now)? || self.names_changed;
         Ok(Loaded { log, names_changed, cut, cut_bytes: self.cut_bytes })
     }

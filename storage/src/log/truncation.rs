@@ -113,7 +113,6 @@ impl Log {
             self.remove_files_of(segment)?;
         }
         self.remove_snapshots(|_| true)?;
-        self.unsynced.clear();
         self.segments.push(Segment::open(&self.disk, &self.directory, offset, Open::CreateNew, now)?);
         self.log_start_offset = offset;
         self.epochs.clear();
@@ -188,7 +187,7 @@ impl Log {
     fn rebuild_producers(&mut self, now: WallMillis) -> Result<bool, LogError> {
         let end = self.log_end_offset();
         let removed = self.remove_snapshots(|offset| offset > end)?;
-        self.unsynced.retain(|(useful_from, _)| *useful_from <= end);
+        self.durability.forget_others_above(end);
         // Without producers before there are none after.
         if self.producers.is_empty() {
             self.producers = ProducerState::new(end);
