@@ -187,6 +187,7 @@ impl Node {
         let health =
             Health { broker: broker.as_ref().map(Arc::downgrade), controller: controller.as_ref().map(Arc::downgrade) };
         let http = http.map(|listener| task::spawn(http::serve(listener, health, stopping)));
+        let mut failed = Box::pin(failed(broker.clone(), controller.clone(), self.metadata_directory.clone()));
         let mut termination = std::pin::pin!(over);
         let serving = async {
             if let Some(broker) = &broker {
@@ -195,6 +196,7 @@ impl Node {
         };
         let ended = runtime::select! {
             () = serving => None,
+            why = &mut failed => return Err(why),
             ended = &mut termination => Some(ended),
         };
         if ended.is_none() {
@@ -204,8 +206,13 @@ impl Node {
         }
         match ended {
             Some(ended) => ended?,
-            None => termination.await?,
+            // Where everything has failed nothing can be left in good order.
+            None => runtime::select! {
+                why = &mut failed => return Err(why),
+                ended = termination => ended?,
+            },
         }
+        drop(failed); // it holds what is stopped next
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
         stop_http.request();
         if let Some(http) = http {
@@ -253,6 +260,27 @@ impl Node {
             (Some(cluster_id), true) => Ok(cluster_id),
             _ => Err(Failure::new("the log directories belong to different clusters")),
         }
+    }
+}
+
+/// Waits until nothing can be done any more but to end the process, and says why: every log directory has failed (KIP-112),
+/// or the controller's (`FaultHandlerFactory`: a fatal fault).
+async fn failed(broker: Option<Arc<Broker>>, controller: Option<Arc<Controller>>, metadata_directory: PathBuf) -> Failure {
+    let directories = async {
+        match broker {
+            Some(broker) => broker.failed().await,
+            None => std::future::pending().await,
+        }
+    };
+    let controller = async {
+        match controller {
+            Some(controller) => controller.failed().await,
+            None => std::future::pending().await,
+        }
+    };
+    runtime::select! {
+        () = directories => Failure::new("every log directory has failed: see the log for the first error of each"),
+        why = controller => Failure::new(format!("the controller in {} has failed: {why}", metadata_directory.display())),
     }
 }
 

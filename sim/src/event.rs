@@ -199,6 +199,11 @@ pub enum WorldEvent {
         /// Power loss, not only the process.
         power: bool,
     },
+    /// A node's process found nothing more that it could do, and ended; how that counts is told by the event that follows.
+    EndedItself {
+        /// The node's id in the cluster.
+        broker: i32,
+    },
     /// A node's process ended in good order.
     Stopped {
         /// The node's id in the cluster.
@@ -222,6 +227,7 @@ impl Event for WorldEvent {
             Self::FaultEnded { .. } => "fault-ended",
             Self::Operated { .. } => "operated",
             Self::Crashed { .. } => "crashed",
+            Self::EndedItself { .. } => "ended-itself",
             Self::Stopped { .. } => "stopped",
             Self::Started { .. } => "started",
             Self::Healed => "healed",
@@ -245,7 +251,7 @@ impl Event for WorldEvent {
                 into.i64(i64::from(*broker));
                 into.u64(u64::from(*power));
             }
-            Self::Stopped { broker } | Self::Started { broker } => into.i64(i64::from(*broker)),
+            Self::EndedItself { broker } | Self::Stopped { broker } | Self::Started { broker } => into.i64(i64::from(*broker)),
             Self::Healed | Self::Settled => {}
         }
     }

@@ -12,6 +12,8 @@ mod clog;
 mod control_delay;
 mod crash_loop;
 mod data_cut;
+mod disk_error;
+mod disk_full;
 mod disk_slow;
 mod disk_stall;
 mod heartbeat_cut;
@@ -25,6 +27,7 @@ mod pause;
 mod power_loss;
 mod restart;
 mod slow_link;
+mod sync_fails;
 
 /// Whom a fault hits, and how hard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,6 +107,9 @@ pub fn all() -> &'static [Kind] {
         clock_skew::KIND,
         hold::REQUESTS,
         hold::ANSWERS,
+        sync_fails::KIND,
+        disk_full::KIND,
+        disk_error::KIND,
     ]
 }
 

@@ -280,14 +280,18 @@ impl Ledger {
     /// Whether a crash of `broker` keeps the promise for each of its partitions: once any replica has lost un-synced bytes,
     /// no more than `min.insync.replicas - 1` may be back from unclean ends and not yet caught up (KIP-966). The controllers
     /// cannot tell a killed process from a power loss, so both count; while nothing was lost, any number may be killed.
-    pub fn may_crash(&self, broker: BrokerId, power: bool) -> bool {
+    ///
+    /// `at_risk` names those that may crash by themselves at any time, and whether that may lose what is yet to be written.
+    pub fn may_crash(&self, broker: BrokerId, power: bool, at_risk: &BTreeMap<BrokerId, bool>) -> bool {
         let Some(node) = self.nodes.get(&broker) else { return true };
         node.replicas.iter().all(|(partition, own)| {
             let others = self.nodes.iter().filter(|(id, _)| **id != broker);
-            let others: Vec<_> = others.filter_map(|(_, other)| other.replicas.get(partition)).collect();
-            let lossy =
-                (power && own.log_end_offset > own.synced) || own.damaged || others.iter().any(|other| other.damaged);
-            let unclean = 1 + others.iter().filter(|other| other.unclean).count();
+            let others = others.filter_map(|(id, other)| Some((at_risk.get(id), other.replicas.get(partition)?)));
+            let others: Vec<_> = others.collect();
+            let lossy = (power && (own.log_end_offset > own.synced || at_risk.get(&broker) == Some(&true)))
+                || own.damaged
+                || others.iter().any(|(risk, other)| other.damaged || *risk == Some(&true));
+            let unclean = 1 + others.iter().filter(|(risk, other)| other.unclean || risk.is_some()).count();
             !lossy || unclean < self.min_isr_least.get(partition).copied().unwrap_or(1)
         })
     }
@@ -455,7 +459,11 @@ impl Ledger {
                 node.replicas.values_mut().for_each(|replica| replica.leading = None);
             }
             WorldEvent::Started { broker } => self.nodes.entry(BrokerId(*broker)).or_default().running = true,
-            WorldEvent::FaultEnded { .. } | WorldEvent::Operated { .. } | WorldEvent::Healed | WorldEvent::Settled => {}
+            WorldEvent::FaultEnded { .. }
+            | WorldEvent::Operated { .. }
+            | WorldEvent::EndedItself { .. }
+            | WorldEvent::Healed
+            | WorldEvent::Settled => {}
         }
     }
 

@@ -184,11 +184,12 @@ impl Play {
 
     /// Walks the timeline until its end, or until a claim breaks.
     async fn safety(&mut self) {
-        let broken = self.world.broken();
+        let (broken, ended) = (self.world.broken(), self.world.ended());
         let mut steps: Vec<Pending> = self.scenario.timeline.iter().map(Pending::new).collect();
         let ends_at = self.began_at + self.scenario.lasts.nanos();
         loop {
             let now = now_ns();
+            self.world.notice_ends();
             self.end_faults(now);
             for pending in &mut steps {
                 if pending.is_due(now - self.began_at, &self.world) {
@@ -205,6 +206,7 @@ impl Play {
             let next = timed.chain(ending).chain(tick).filter(|at| *at > now).min().unwrap_or(ends_at).min(ends_at);
             runtime::select! {
                 () = broken.notified() => {}
+                () = ended.notified() => {}
                 () = sleep_until_ns(next) => {}
             }
         }
@@ -268,6 +270,7 @@ impl Play {
             }
             sleep_until_ns(now_ns() + TICK_NS).await;
         }
+        self.world.notice_ends();
         for id in self.world.down() {
             self.world.start(id);
         }

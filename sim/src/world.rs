@@ -32,6 +32,8 @@ use std::{
     time::Duration,
 };
 
+mod disks;
+
 /// The name of the listener for brokers.
 const INTER_BROKER: &str = "REPLICATION";
 const CLIENT_PORT: u16 = 9092;
@@ -75,10 +77,11 @@ pub struct World {
     clogs: BTreeMap<(i32, i32), u32>,
     holds: BTreeMap<(i32, Held, ApiKey), Vec<u64>>,
     skewed: BTreeMap<i32, Vec<(i64, i64)>>,
-    disks: BTreeMap<i32, Vec<disk::Faults>>,
+    disks: disks::Disks,
     properties: Arc<Properties>,
     shared: Rc<RefCell<Shared>>,
     broken: Arc<sync::Notify>,
+    ended: Arc<sync::Notify>,
     faults_begun: u32,
 }
 
@@ -96,9 +99,10 @@ impl World {
             clogs: BTreeMap::new(),
             holds: BTreeMap::new(),
             skewed: BTreeMap::new(),
-            disks: BTreeMap::new(),
+            disks: disks::Disks::default(),
             shared: Rc::default(),
             broken: Arc::default(),
+            ended: Arc::default(),
             faults_begun: 0,
             cluster,
         };
@@ -166,6 +170,11 @@ impl World {
         Arc::clone(&self.broken)
     }
 
+    /// Told when a process has ended by itself: see [`World::notice_ends`].
+    pub fn ended(&self) -> Arc<sync::Notify> {
+        Arc::clone(&self.ended)
+    }
+
     fn subscribe(&self) {
         let ids: BTreeMap<NodeId, i32> = self.machines.iter().map(|(id, machine)| (machine.node, *id)).collect();
         let (shared, broken) = (Rc::clone(&self.shared), Arc::clone(&self.broken));
@@ -213,47 +222,37 @@ impl World {
         let metadata_disk = Disk::simulated(machine.metadata_disk.clone());
         let log_disk = Disk::simulated(machine.log_disk.clone());
         let (is_broker, is_controller, ip) = (machine.is_broker, machine.is_controller, machine.ip);
+        let ended = Arc::clone(&self.ended);
         simulation::start(machine.node, async move {
-            let controller = if is_controller {
+            let controller = is_controller.then(|| {
                 let bind = format!("{ip}:{CONTROLLER_PORT}");
                 let config = ControllerConfig {
                     inter_broker_listener: INTER_BROKER.into(),
                     ..ControllerConfig::new(BrokerId(id), cluster_id(), bind, controllers, properties)
                 };
-                match Controller::start(config, metadata_disk).await {
-                    Ok(controller) => Some(controller),
-                    Err(error) => return tracing::error!(%error, "controller {id} did not start"),
-                }
-            } else {
-                None
-            };
-            let broker = if is_broker {
-                match Broker::start(config, vec![log_disk]).await {
-                    Ok(broker) => Some(broker),
-                    Err(error) => return tracing::error!(%error, "broker {id} did not start"),
-                }
-            } else {
-                None
-            };
-            shutdown.requested().await;
-            if let Some(broker) = broker {
-                broker.stop().await;
-            }
-            if let Some(controller) = controller {
-                controller.stop().await;
+                (config, metadata_disk)
+            });
+            let broker = is_broker.then(|| (config, vec![log_disk]));
+            if let Err(why) = serve(controller, broker, shutdown).await {
+                tracing::error!(why, "node {id} ended");
+                ended.notify_one();
             }
         });
     }
 
     /// Ends a process without warning. False if it was down already.
     pub fn crash(&mut self, id: i32, power: bool) -> bool {
+        // What a failing disk has dropped is gone, however the process ends.
+        let struck = self.struck(id);
         let Some(machine) = self.machines.get_mut(&id).filter(|machine| machine.running) else { return false };
-        (machine.running, machine.stop) = (false, None);
-        if !simulation::is_running(machine.node) {
+        let asked = machine.stop.take().is_none();
+        machine.running = false;
+        if !simulation::is_running(machine.node) && asked && struck.is_none() {
             // It was asked to stop, and has.
             observe::emit(|| WorldEvent::Stopped { broker: id });
             return true;
         }
+        let power = power || struck == Some(true);
         simulation::crash(machine.node, if power { Crash::Power } else { Crash::Process });
         observe::emit(|| WorldEvent::Crashed { broker: id, power });
         if power {
@@ -267,6 +266,11 @@ impl World {
     pub fn stop(&mut self, id: i32) -> bool {
         let Some(machine) = self.machines.get_mut(&id).filter(|machine| machine.running) else { return false };
         machine.stop.take().map(|trigger| trigger.request()).is_some()
+    }
+
+    /// Whether a process runs, as far as is known, and nobody has asked it to stop.
+    pub fn is_up(&self, id: i32) -> bool {
+        self.machines.get(&id).is_some_and(|machine| machine.running && machine.stop.is_some())
     }
 
     /// Whether a process was asked to stop and has not.
@@ -295,7 +299,7 @@ impl World {
 
     /// Whether this node may crash so within the fault budget: see [`crate::ledger::Ledger::may_crash`].
     pub fn may_crash(&self, id: i32, power: bool) -> bool {
-        self.shared.borrow().judge.ledger.may_crash(BrokerId(id), power)
+        self.shared.borrow().judge.ledger.may_crash(BrokerId(id), power, &self.disks.at_risk())
     }
 
     // ------------------------------------------------------------------------------------------------ network
@@ -385,35 +389,7 @@ impl World {
         net::set_link(self.node(from), self.node(to), settings);
     }
 
-    // ------------------------------------------------------------------------------------------------ disks and clocks
-
-    /// Makes a machine's disks worse, until the same is taken back by [`World::mend_disks`].
-    pub fn worsen_disks(&mut self, id: i32, faults: disk::Faults) {
-        self.disks.entry(id).or_default().push(faults);
-        self.set_disks(id);
-    }
-
-    /// Takes back what [`World::worsen_disks`] did.
-    pub fn mend_disks(&mut self, id: i32, faults: disk::Faults) {
-        let all = self.disks.entry(id).or_default();
-        if let Some(at) = all.iter().position(|one| *one == faults) {
-            all.remove(at);
-        }
-        self.set_disks(id);
-    }
-
-    fn set_disks(&self, id: i32) {
-        let Some(machine) = self.machines.get(&id) else { return };
-        let all = self.disks.get(&id).map(Vec::as_slice).unwrap_or_default();
-        let faults = disk::Faults {
-            slow_sync: all.iter().map(|one| one.slow_sync).max().unwrap_or(0),
-            slow_read: all.iter().map(|one| one.slow_read).max().unwrap_or(0),
-            stalled_sync: all.iter().any(|one| one.stalled_sync),
-            ..disk::Faults::default()
-        };
-        machine.metadata_disk.set_faults(faults);
-        machine.log_disk.set_faults(faults);
-    }
+    // ------------------------------------------------------------------------------------------------ clocks
 
     /// Sets a machine's clocks off: the wall clock by so many milliseconds, the rate of both by so many parts per million.
     /// Without a value, takes the last one back.
@@ -545,6 +521,49 @@ impl World {
             controllers: self.controllers(),
             properties: Arc::clone(&self.properties),
         }
+    }
+}
+
+/// The program of a node: runs until it is asked to stop, and ends by itself where nothing useful can be done any more, as
+/// `gregor server` does.
+async fn serve(
+    controller: Option<(ControllerConfig, Disk)>,
+    broker: Option<(BrokerConfig, Vec<Disk>)>,
+    shutdown: sync::Shutdown,
+) -> Result<(), String> {
+    let controller = match controller {
+        Some((config, disk)) => Some(Controller::start(config, disk).await.map_err(|error| error.to_string())?),
+        None => None,
+    };
+    let broker = match broker {
+        Some((config, disks)) => Some(Broker::start(config, disks).await.map_err(|error| error.to_string())?),
+        None => None,
+    };
+    runtime::select! {
+        () = shutdown.requested() => {}
+        () = every_directory_failed(broker.as_ref()) => return Err("every log directory failed".into()),
+        why = controller_failed(controller.as_ref()) => return Err(why),
+    }
+    if let Some(broker) = broker {
+        broker.stop().await;
+    }
+    if let Some(controller) = controller {
+        controller.stop().await;
+    }
+    Ok(())
+}
+
+async fn every_directory_failed(broker: Option<&Broker>) {
+    match broker {
+        Some(broker) => broker.failed().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn controller_failed(controller: Option<&Controller>) -> String {
+    match controller {
+        Some(controller) => controller.failed().await,
+        None => std::future::pending().await,
     }
 }
 

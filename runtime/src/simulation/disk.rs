@@ -44,6 +44,8 @@ struct State {
     /// Who holds each locked path, and the claim's number.
     locks: BTreeMap<String, (Here, u64)>,
     claims: u64,
+    /// Operations that failed for [`Faults`].
+    refusals: u64,
 }
 
 /// What a name stands for.
@@ -103,6 +105,7 @@ impl Disk {
             faults: Faults::default(),
             locks: BTreeMap::new(),
             claims: 0,
+            refusals: 0,
         };
         Self { key, state: Arc::new(Mutex::new(state)) }
     }
@@ -120,6 +123,16 @@ impl Disk {
     /// What goes wrong at present.
     pub fn faults(&self) -> Faults {
         hold(&self.state).faults
+    }
+
+    /// How many operations have failed so far for what was set to go wrong.
+    pub fn refusals(&self) -> u64 {
+        hold(&self.state).refusals
+    }
+
+    fn refuse<T>(&self, code: i32) -> io::Result<T> {
+        hold(&self.state).refusals += 1;
+        Err(os_error(code))
     }
 
     /// The power goes and comes back: the disk holds what was synced and a drawn part of the rest. Crash the node first.
@@ -236,7 +249,7 @@ impl Disk {
     fn check(&self) -> io::Result<(Here, Faults)> {
         let here = check_alive()?;
         let faults = self.faults();
-        if faults.offline { Err(os_error(EIO)) } else { Ok((here, faults)) }
+        if faults.offline { self.refuse(EIO) } else { Ok((here, faults)) }
     }
 
     fn find(&self, path: &str) -> io::Result<Node> {
@@ -270,7 +283,7 @@ impl Disk {
             Some(Node::File(contents)) => contents.clone(),
             Some(Node::Directory(_)) => return Err(io::ErrorKind::IsADirectory.into()),
             None if how == Open::Existing => return Err(io::ErrorKind::NotFound.into()),
-            None if faults.no_space => return Err(os_error(ENOSPC)),
+            None if faults.no_space => return self.refuse(ENOSPC),
             None => {
                 let contents = Arc::new(Mutex::new(Contents::new(path_key(self.key, path))));
                 directory.change(None, Some((name.to_owned(), Node::File(contents.clone()))));
@@ -289,7 +302,7 @@ impl Disk {
             directory = match known {
                 Some(Node::Directory(inner)) => inner,
                 Some(Node::File(_)) => return Err(io::ErrorKind::AlreadyExists.into()),
-                None if faults.no_space => return Err(os_error(ENOSPC)),
+                None if faults.no_space => return self.refuse(ENOSPC),
                 None => {
                     let inner = Arc::<Mutex<Directory>>::default();
                     hold(&directory).change(None, Some((name.to_owned(), Node::Directory(inner.clone()))));
@@ -359,7 +372,7 @@ impl Disk {
         self.takes_its_time(here, file).await;
         let (_, faults) = self.check()?;
         if self.strikes(Luck::Sync, file, faults.sync_error) {
-            return Err(os_error(EIO));
+            return self.refuse(EIO);
         }
         let directory = &mut *hold(&directory);
         let count = until.saturating_sub(directory.settled);
@@ -477,10 +490,11 @@ impl File {
         let contents = &mut *hold(&self.contents);
         let file = contents.key;
         if faults.no_space {
-            return Err(os_error(ENOSPC));
+            count_fault("disk full");
+            return self.disk.refuse(ENOSPC);
         }
         if self.disk.strikes(Luck::Append, file, faults.append_error) {
-            return Err(os_error(EIO));
+            return self.disk.refuse(EIO);
         }
         if self.disk.strikes(Luck::SlowAppend, file, faults.slow_append) {
             // A blocked write holds its thread: the whole node stands still, bytes sent later in this poll included.
@@ -490,7 +504,7 @@ impl File {
         if self.disk.strikes(Luck::ShortWrite, file, faults.short_write) {
             let part = self.disk.draw(Luck::ShortWriteLength, file) as usize % data.len().max(1);
             contents.write(position as usize, &data[..part]);
-            return Err(os_error(EIO));
+            return self.disk.refuse(EIO);
         }
         contents.write(position as usize, data);
         Ok(())
@@ -504,7 +518,7 @@ impl File {
             stall(here.node, Duration::from_millis(millis));
         }
         if self.disk.strikes(Luck::Read, contents.key, faults.read_error) {
-            return Err(os_error(EIO));
+            return self.disk.refuse(EIO);
         }
         let written = contents.written();
         let start = usize::try_from(position).map_or(written.len(), |position| position.min(written.len()));
@@ -541,7 +555,7 @@ impl File {
         let faults = self.disk.faults();
         let failed = faults.offline || self.disk.strikes(Luck::Sync, file, faults.sync_error);
         hold(&self.contents).end_sync(begun, !failed);
-        if failed { Err(os_error(EIO)) } else { Ok(()) }
+        if failed { self.disk.refuse(EIO) } else { Ok(()) }
     }
 }
 

@@ -22,6 +22,9 @@ impl Fault for Restart {
     }
 
     fn end(&mut self, world: &mut World) -> Ended {
+        if world.is_up(self.node) {
+            return Ended::Yes; // another fault has started it again already
+        }
         // Whoever has not stopped by now is not waited for any longer, if the fault budget allows for it.
         if world.is_stopping(self.node) && !world.may_crash(self.node, false) {
             return Ended::NotYet;

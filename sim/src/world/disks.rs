@@ -1,0 +1,132 @@
+//! The disks of the simulated machines: what is wrong with them, and what a machine loses for it.
+
+use super::World;
+use crate::event::WorldEvent;
+use protocol::ids::BrokerId;
+use runtime::{observe, simulation, simulation::disk::Faults};
+use std::collections::BTreeMap;
+
+/// What is wrong with the disks of each machine.
+#[derive(Default)]
+pub(super) struct Disks {
+    /// Each entry by a fault that lasts.
+    worse: BTreeMap<i32, Vec<Faults>>,
+    /// The machines whose process may end by itself at any time.
+    ailing: BTreeMap<i32, Vec<Ailment>>,
+}
+
+/// Why a process may end by itself.
+#[derive(Clone, Copy)]
+struct Ailment {
+    faults: Faults,
+    /// Whether what was not on the device is lost with it.
+    loses: bool,
+    /// What its disks had refused when it began.
+    refusals: u64,
+}
+
+impl Disks {
+    /// The machines whose process may end at any time, and whether that may lose what was not on the device.
+    pub fn at_risk(&self) -> BTreeMap<BrokerId, bool> {
+        let ailing = self.ailing.iter().filter(|(_, ailments)| !ailments.is_empty());
+        ailing.map(|(id, ailments)| (BrokerId(*id), ailments.iter().any(|ailment| ailment.loses))).collect()
+    }
+}
+
+impl World {
+    /// Makes a machine's disks worse, until the same is taken back by [`World::mend_disks`].
+    pub fn worsen_disks(&mut self, id: i32, faults: Faults) {
+        self.disks.worse.entry(id).or_default().push(faults);
+        self.set_disks(id);
+    }
+
+    /// Takes back what [`World::worsen_disks`] did.
+    pub fn mend_disks(&mut self, id: i32, faults: Faults) {
+        let all = self.disks.worse.entry(id).or_default();
+        if let Some(at) = all.iter().position(|one| *one == faults) {
+            all.remove(at);
+        }
+        self.set_disks(id);
+    }
+
+    /// Makes operations of a machine's disks fail, for which its process may end by itself at any time; with `loses`, what
+    /// was not on the device is then gone. Until [`World::cure_disks`] the machine counts as one that has crashed so.
+    ///
+    /// # Errors
+    /// Where it would exceed the fault budget, or the machine is down.
+    pub fn ail_disks(&mut self, id: i32, faults: Faults, loses: bool) -> Result<(), &'static str> {
+        if self.down().contains(&id) {
+            return Err("it was down already");
+        }
+        let refusals = self.refusals(id);
+        self.disks.ailing.entry(id).or_default().push(Ailment { faults, loses, refusals });
+        if !self.may_crash(id, loses) {
+            self.disks.ailing.entry(id).or_default().pop();
+            return Err("it would exceed the fault budget");
+        }
+        self.worsen_disks(id, faults);
+        Ok(())
+    }
+
+    /// Takes back what [`World::ail_disks`] did. A machine of which anything was refused gets its process started anew.
+    pub fn cure_disks(&mut self, id: i32, faults: Faults) {
+        self.mend_disks(id, faults);
+        let refusals = self.refusals(id);
+        let all = self.disks.ailing.entry(id).or_default();
+        let Some(at) = all.iter().position(|one| one.faults == faults) else { return };
+        let struck = all[at].refusals < refusals;
+        if struck {
+            // It may not have ended: another of its directories works, or what failed was of no account.
+            self.crash(id, false);
+        }
+        self.disks.ailing.entry(id).or_default().remove(at);
+        if struck {
+            self.start(id);
+        }
+    }
+
+    /// Accounts for the processes that have ended by themselves. Whoever's disk dropped what it was to sync comes back
+    /// without that, as a machine does that was given another disk and what could be read of the old one.
+    pub fn notice_ends(&mut self) {
+        let ended = self.machines.iter().filter(|(_, machine)| {
+            machine.running && machine.stop.is_some() && !simulation::is_running(machine.node)
+        });
+        for id in ended.map(|(id, _)| *id).collect::<Vec<_>>() {
+            observe::emit(|| WorldEvent::EndedItself { broker: id });
+            self.crash(id, false);
+        }
+    }
+
+    /// Whether a machine's disks have refused anything for which its process may end: `Some(true)` if they have dropped what
+    /// they were to sync.
+    pub(super) fn struck(&self, id: i32) -> Option<bool> {
+        let refusals = self.refusals(id);
+        let all = self.disks.ailing.get(&id).map(Vec::as_slice).unwrap_or_default();
+        all.iter().filter(|ailment| ailment.refusals < refusals).map(|ailment| ailment.loses).max()
+    }
+
+    fn refusals(&self, id: i32) -> u64 {
+        self.machines.get(&id).map_or(0, |machine| machine.metadata_disk.refusals() + machine.log_disk.refusals())
+    }
+
+    fn set_disks(&self, id: i32) {
+        let Some(machine) = self.machines.get(&id) else { return };
+        let all = self.disks.worse.get(&id).map(Vec::as_slice).unwrap_or_default();
+        let most = |of: fn(&Faults) -> u64| all.iter().map(of).max().unwrap_or(0);
+        let any = |of: fn(&Faults) -> bool| all.iter().any(of);
+        let faults = Faults {
+            read_error: most(|one| one.read_error),
+            append_error: most(|one| one.append_error),
+            short_write: most(|one| one.short_write),
+            sync_error: most(|one| one.sync_error),
+            slow_sync: most(|one| one.slow_sync),
+            stalled_sync: any(|one| one.stalled_sync),
+            slow_read: most(|one| one.slow_read),
+            slow_append: most(|one| one.slow_append),
+            no_space: any(|one| one.no_space),
+            offline: any(|one| one.offline),
+        };
+        machine.metadata_disk.set_faults(faults);
+        machine.log_disk.set_faults(faults);
+    }
+}
