@@ -386,6 +386,9 @@ impl Partition {
         if matches!(replica.state.role(), Role::Offline) || matches!(error, LogError::Unsettled { .. }) {
             return;
         }
+        if mutant!("S14") {
+            return;
+        }
         tracing::error!(partition = %self.id, topic = %self.topic, %error, "a log failed and goes offline");
         runtime::reachable!("a log went offline");
         replica.state.go_offline();

@@ -265,7 +265,11 @@ impl Node {
 
 /// Waits until nothing can be done any more but to end the process, and says why: every log directory has failed (KIP-112),
 /// or the controller's (`FaultHandlerFactory`: a fatal fault).
-async fn failed(broker: Option<Arc<Broker>>, controller: Option<Arc<Controller>>, metadata_directory: PathBuf) -> Failure {
+async fn failed(
+    broker: Option<Arc<Broker>>,
+    controller: Option<Arc<Controller>>,
+    metadata_directory: PathBuf,
+) -> Failure {
     let directories = async {
         match broker {
             Some(broker) => broker.failed().await,

@@ -251,7 +251,9 @@ impl Event for WorldEvent {
                 into.i64(i64::from(*broker));
                 into.u64(u64::from(*power));
             }
-            Self::EndedItself { broker } | Self::Stopped { broker } | Self::Started { broker } => into.i64(i64::from(*broker)),
+            Self::EndedItself { broker } | Self::Stopped { broker } | Self::Started { broker } => {
+                into.i64(i64::from(*broker))
+            }
             Self::Healed | Self::Settled => {}
         }
     }

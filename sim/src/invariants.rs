@@ -10,6 +10,7 @@ mod acknowledged_is_replicated;
 mod deletion_is_allowed;
 mod epochs_advance;
 mod epochs_are_the_logs;
+mod failure_is_final;
 mod fenced_leads_nothing;
 mod follower_copies_its_leader;
 mod follower_high_watermark_is_committed;
@@ -145,6 +146,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(unclean_is_recovered::UncleanIsRecovered::default()),
         Box::new(truncation_ends::TruncationEnds::default()),
         Box::new(waits_end::WaitsEnd::default()),
+        Box::new(failure_is_final::FailureIsFinal::default()),
         Box::new(settles::Settles),
         Box::new(progress_under_minority_fault::ProgressUnderMinorityFault::default()),
     ]

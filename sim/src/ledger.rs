@@ -112,6 +112,8 @@ pub struct Replica {
     pub fetched_under: BTreeMap<BrokerId, BrokerEpoch>,
     /// A truncation that may not be on the device: to where, and from where.
     pub cut_from: Option<(Offset, Offset)>,
+    /// One past what a write that failed may have left a part of, since the log was opened.
+    pub writing: Offset,
     /// What a recovery under way has gone through.
     recovered: Vec<Batch>,
     /// Its log equals what is committed up to here.
@@ -306,6 +308,7 @@ impl Ledger {
             | LogEvent::Synced { partition, .. }
             | LogEvent::StartAdvanced { partition, .. }
             | LogEvent::Deleted { partition }
+            | LogEvent::Failed { partition, .. }
             | LogEvent::Epochs { partition, .. } => *partition,
         };
         let node = self.nodes.entry(broker).or_default();
@@ -331,7 +334,7 @@ impl Ledger {
                     recovered.into_iter().for_each(|batch| replica.log.push(batch));
                 }
                 replica.cut(*log_end_offset);
-                replica.cut_from = None;
+                (replica.cut_from, replica.writing) = (None, Offset::ZERO);
                 replica.log_start_offset = *log_start_offset;
                 replica.log_end_offset = *log_end_offset;
                 // Whatever recovery kept was read back from the device.
@@ -364,6 +367,7 @@ impl Ledger {
                 *deleted = (*deleted).max(*to);
             }
             LogEvent::Epochs { .. } | LogEvent::Deleted { .. } => {}
+            LogEvent::Failed { writing, .. } => replica.writing = replica.writing.max(*writing),
         }
     }
 

@@ -286,6 +286,28 @@ pub const ALL: &[Mutant] = &[
         expected: &["waits_end"],
         seeds_max: 200,
     },
+    Mutant {
+        id: "S13",
+        name: "failed-sync-is-ignored",
+        source: "PostgreSQL's fsync of 2018, KIP-112",
+        about: "a sync that failed counts as one that succeeded",
+        expected: &[
+            "recovery_keeps_synced",
+            "acked_is_kept",
+            "isr_covers_high_watermark",
+            "leader_is_complete",
+            "settles",
+        ],
+        seeds_max: 200,
+    },
+    Mutant {
+        id: "S14",
+        name: "append-after-failure",
+        source: "KAFKA-3955, KIP-112",
+        about: "a log goes on after a write that failed",
+        expected: &["failure_is_final", "panic"],
+        seeds_max: 200,
+    },
 ];
 
 /// The mutant with this id or name.

@@ -62,7 +62,9 @@ impl Timeline {
             Fact::World(WorldEvent::FaultBegan { what, .. }) => self.say(at, "FAULT", what),
             Fact::World(WorldEvent::FaultEnded { kind, .. }) => self.say(at, "END", kind),
             Fact::World(WorldEvent::Operated { what }) => self.say(at, "OPERATOR", what),
-            Fact::World(WorldEvent::EndedItself { broker }) => self.say(at, &format!("broker {broker}"), "ended itself"),
+            Fact::World(WorldEvent::EndedItself { broker }) => {
+                self.say(at, &format!("broker {broker}"), "ended itself")
+            }
             Fact::World(WorldEvent::Healed) => self.say(at, "HEAL", "everything"),
             Fact::Controller(ControllerEvent::Activated { term })
                 if self.active.is_none_or(|(_, known)| known < *term) =>

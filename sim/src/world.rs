@@ -34,6 +34,8 @@ use std::{
 
 mod disks;
 
+pub use disks::Which;
+
 /// The name of the listener for brokers.
 const INTER_BROKER: &str = "REPLICATION";
 const CLIENT_PORT: u16 = 9092;

@@ -164,6 +164,13 @@ impl Durability {
 
     /// Fails once a write or a sync has failed.
     pub fn check_online(&self) -> Result<(), LogError> {
+        // S14 of the bug zoo writes on after a failure.
+        if runtime::mutant!("S14") {
+            if self.is_offline() {
+                runtime::mutant_diverged!("S14");
+            }
+            return Ok(());
+        }
         if self.is_offline() { Err(LogError::Offline { directory: self.directory.clone() }) } else { Ok(()) }
     }
 
@@ -171,6 +178,18 @@ impl Durability {
         self.offline.load(Ordering::Acquire)
     }
 
+    /// A write or a sync failed: what the device holds is not known any more, and trying again would not tell. Of what was
+    /// being written, up to `writing`, a part may be in the log when it is opened again.
+    pub fn fail(&self, error: &LogError, writing: Offset) {
+        if self.offline.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        tracing::error!(directory = self.directory, %error, "a log goes offline");
+        let partition = self.partition;
+        runtime::observe::emit(|| LogEvent::Failed { partition, writing });
+    }
+
+    /// Nothing is written any more, for the log is not wanted.
     pub fn go_offline(&self) {
         self.offline.store(true, Ordering::Release);
     }
@@ -362,6 +381,7 @@ impl Durability {
 
     /// A task is over, which synced the first `others` of the files beside the segments too.
     fn end(&self, running: Option<u64>, others: u64, done: Result<(), LogError>) -> Result<(), LogError> {
+        let done = ignored_if_mutant(done);
         let target = {
             let state = &mut *self.state.lock();
             if done.is_ok() {
@@ -380,13 +400,19 @@ impl Durability {
                 runtime::observe::emit(|| LogEvent::Synced { partition, up_to });
             }
             (Ok(()), None) => {}
-            (Err(error), _) => {
-                self.go_offline();
-                tracing::error!(directory = self.directory, %error, "a log goes offline");
-            }
+            (Err(error), _) => self.fail(error, Offset::ZERO),
         }
         done
     }
+}
+
+/// S13 of the bug zoo: a sync that failed is taken for one that will succeed the next time, and so for no matter.
+fn ignored_if_mutant(done: Result<(), LogError>) -> Result<(), LogError> {
+    if !runtime::mutant!("S13") || done.is_ok() {
+        return done;
+    }
+    runtime::mutant_diverged!("S13");
+    Ok(())
 }
 
 /// A task's entry among those that are under way; gone with the task.
@@ -424,7 +450,8 @@ mod tests {
         let run = simulation::run(1, Options::default(), || async {
             let platter = simulation::disk::Disk::new(1);
             let disk = Disk::simulated(platter.clone());
-            let partition = TopicPartition { topic_id: TopicId(uuid::Uuid::from_u128(1)), partition: PartitionIndex(0) };
+            let partition =
+                TopicPartition { topic_id: TopicId(uuid::Uuid::from_u128(1)), partition: PartitionIndex(0) };
             let epochs = LeaderEpochs::default();
             let shared = Durability::new(&disk, "", partition, Offset::ZERO, Offset::ZERO, &epochs);
             let write = |name: &str| {

@@ -64,6 +64,15 @@ impl LogError {
         Self::Io { action, path: path.into(), source: Arc::new(source) }
     }
 
+    /// Whether the disk itself refused, rather than that a file is not there or holds something else: the whole log directory
+    /// is then out of order (`LogManager.loadLogs`: an `IOException` takes the directory offline).
+    pub fn is_disk_failure(&self) -> bool {
+        use io::ErrorKind::{AlreadyExists, IsADirectory, NotADirectory, NotFound, UnexpectedEof, WouldBlock};
+        let of_a_file =
+            |kind| matches!(kind, AlreadyExists | IsADirectory | NotADirectory | NotFound | UnexpectedEof | WouldBlock);
+        matches!(self, Self::Io { source, .. } if !of_a_file(source.kind()))
+    }
+
     /// What a client or a follower is told: the disk's trouble is always `KAFKA_STORAGE_ERROR`.
     pub fn error_code(&self) -> ErrorCode {
         ErrorCode::KafkaStorageError

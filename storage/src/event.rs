@@ -90,6 +90,13 @@ pub enum LogEvent {
         /// One past the last durable record.
         up_to: Offset,
     },
+    /// A write or a sync failed: nothing may be written to the log any more before it is opened again.
+    Failed {
+        /// Whose log.
+        partition: TopicPartition,
+        /// One past what was being written, of which a part may be found when the log is opened again.
+        writing: Offset,
+    },
     /// The first kept offset moved up.
     StartAdvanced {
         /// Whose log.
@@ -120,6 +127,7 @@ impl Event for LogEvent {
             Self::Truncated { .. } => "log-truncated",
             Self::Restarted { .. } => "log-restarted",
             Self::Synced { .. } => "log-synced",
+            Self::Failed { .. } => "log-failed",
             Self::StartAdvanced { .. } => "log-start-advanced",
             Self::Deleted { .. } => "log-deleted",
             Self::Epochs { .. } => "leader-epochs",
@@ -158,6 +166,7 @@ impl Event for LogEvent {
                 into.i64(from.0);
             }
             Self::Restarted { partition: of, at: offset }
+            | Self::Failed { partition: of, writing: offset }
             | Self::Synced { partition: of, up_to: offset }
             | Self::StartAdvanced { partition: of, to: offset } => {
                 partition(into, of);

@@ -240,8 +240,7 @@ impl Log {
     /// Takes the log offline when a change failed.
     pub(crate) fn guarded<T>(&self, result: Result<T, LogError>) -> Result<T, LogError> {
         if let Err(error) = &result {
-            self.durability.go_offline();
-            tracing::error!(directory = self.directory, %error, "a log goes offline");
+            self.durability.fail(error, self.log_end_offset());
         }
         result
     }
@@ -298,7 +297,7 @@ impl Log {
         let last_offset = offset.plus(-1);
         self.roll_if_full(batches.len(), last_offset, largest, now)?;
         let adopted = self.adopt_epoch(leader_epoch, base_offset);
-        self.write(batches)?;
+        self.write(batches, offset)?;
         let mut at = 0;
         for header in headers {
             let patched = BatchHeader::parse(&batches[at..]).expect("patching keeps a header sound");
@@ -345,7 +344,7 @@ impl Log {
             for header in &rest[..count] {
                 adopted |= self.adopt_epoch(header.leader_epoch, header.base_offset);
             }
-            self.write(written)?;
+            self.write(written, rest[count - 1].last_offset().plus(1))?;
             let mut within = 0;
             for header in &rest[..count] {
                 self.note(header, &written[within..], Origin::Follower);
@@ -397,11 +396,11 @@ impl Log {
         runtime::observe::emit(|| LogEvent::Epochs { partition, entries: self.epochs.entries().to_vec() });
     }
 
-    /// Writes bytes at the end of the active segment; any failure takes the log offline.
-    fn write(&self, bytes: &[u8]) -> Result<(), LogError> {
+    /// Writes batches, which end at `end`, behind the active segment's last one; any failure takes the log offline.
+    fn write(&self, bytes: &[u8], end: Offset) -> Result<(), LogError> {
         let active = self.active();
         let position = active.file.append(bytes).map_err(|error| LogError::io("append to", active.path("log"), error));
-        let position = self.guarded(position)?;
+        let position = position.inspect_err(|error| self.durability.fail(error, end))?;
         assert_eq!(position, active.size, "{} ends where its last batch does", active.path("log"));
         Ok(())
     }

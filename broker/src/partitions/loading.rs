@@ -17,7 +17,7 @@ use runtime::sync::{AsyncMutex, Lock, Notify, Semaphore, mpsc};
 use runtime::{mutant, mutant_diverged, reachable, sometimes, task, time};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use storage::directory::{CleanShutdown, Kind, MetaProperties};
 use storage::{Checkpoint, Log, LogError, Recovery, checkpoint, directory};
@@ -105,6 +105,8 @@ struct Opened {
 impl Partitions {
     /// Opens every log in the directories, and recovers those that were not left cleanly.
     ///
+    /// A directory whose disk refuses is left out while another works, with all of its replicas.
+    ///
     /// A log that cannot be opened is left out: its partition is copied anew from its leader, or stays without a replica
     /// here. The broker then has no proof of a clean stop.
     ///
@@ -114,12 +116,7 @@ impl Partitions {
         if disks.is_empty() {
             return Err(LoadError::NoDirectory);
         }
-        let mut opened = Vec::with_capacity(disks.len());
-        for disk in disks {
-            let root = disk.root();
-            let directory = open_directory(&config, disk).await;
-            opened.push(directory.map_err(|cause| cause.in_directory(root))?);
-        }
+        let (opened, refused) = open_directories(&config, disks).await?;
         let (proposals, proposals_taken) = mpsc::unbounded_channel();
         let (fetching, fetching_taken) = mpsc::unbounded_channel();
         let (assignments, assignments_taken) = mpsc::unbounded_channel();
@@ -133,11 +130,15 @@ impl Partitions {
             throttles: Throttles::new(&config.properties),
         });
         let (mut logs, mut interrupted) = (Vec::new(), Vec::new());
-        let mut proof = opened[0].broker_epoch;
+        let mut proof = opened[0].broker_epoch.filter(|_| !refused);
         for (number, opened) in opened.iter().enumerate() {
-            let all_open = load_logs(&config, &context, number, opened, &mut logs, &mut interrupted).await;
-            let all_open =
-                all_open.map_err(|cause| LoadError::Log { directory: opened.directory.disk.root(), cause })?;
+            let all_open = match load_logs(&config, &context, number, opened, &mut logs, &mut interrupted).await {
+                Ok(all_open) => all_open,
+                Err(cause) => {
+                    fail_at_start(number, opened, cause, &mut logs);
+                    false
+                }
+            };
             proof = proof.filter(|epoch| opened.clean && all_open && opened.broker_epoch == Some(*epoch));
         }
         let found = only_once(logs, &opened).await?;
@@ -159,6 +160,38 @@ impl Partitions {
             Outgoing { proposals: proposals_taken, fetching: fetching_taken, assignments: assignments_taken };
         Ok(Loaded { partitions: Arc::new(partitions), previous_broker_epoch: proof, outgoing })
     }
+}
+
+/// Claims every directory. One whose disk refuses is left out, and takes its replicas with it, as long as another works
+/// (KIP-112); answers also whether there was such a one.
+async fn open_directories(config: &PartitionsConfig, disks: Vec<Disk>) -> Result<(Vec<Opened>, bool), LoadError> {
+    let (mut opened, mut refused) = (Vec::with_capacity(disks.len()), None);
+    for disk in disks {
+        let root = disk.root();
+        match open_directory(config, disk).await {
+            Ok(directory) => opened.push(directory),
+            Err(DirectoryError::Log(cause)) if cause.is_disk_failure() => {
+                tracing::error!(directory = %root, error = %cause, "a log directory cannot be used");
+                refused.get_or_insert(LoadError::Log { directory: root, cause });
+            }
+            Err(cause) => return Err(cause.in_directory(root)),
+        }
+    }
+    let was_refused = refused.is_some();
+    match refused {
+        Some(error) if opened.is_empty() => Err(error),
+        _ => {
+            sometimes!(was_refused, "a broker starts without one of its log directories");
+            Ok((opened, was_refused))
+        }
+    }
+}
+
+/// The disk of a directory refused while its logs were opened: none of them is here.
+fn fail_at_start(number: usize, opened: &Opened, cause: LogError, found: &mut Vec<Arc<Partition>>) {
+    tracing::error!(directory = %opened.directory.disk.root(), error = %cause, "a log directory failed");
+    opened.directory.failed.store(true, Ordering::Release);
+    found.retain(|partition| partition.directory() != number);
 }
 
 /// Why one directory cannot be used.
@@ -203,16 +236,17 @@ async fn open_directory(config: &PartitionsConfig, disk: Disk) -> Result<Opened,
         }
     };
     let mark = take_mark(&disk).await?;
-    let read = |name| {
-        Checkpoint::read(&disk, name).unwrap_or_else(|error| {
+    let read = |name| match Checkpoint::read(&disk, name) {
+        Err(error) if !error.is_disk_failure() => {
             tracing::warn!(%error, "a checkpoint file is left out of account");
-            Checkpoint::default()
-        })
+            Ok(Checkpoint::default())
+        }
+        read => read,
     };
     let checkpoints = Checkpoints {
-        high_watermarks: read(checkpoint::HIGH_WATERMARK),
-        recovery_points: read(checkpoint::RECOVERY_POINT),
-        log_starts: read(checkpoint::LOG_START),
+        high_watermarks: read(checkpoint::HIGH_WATERMARK)?,
+        recovery_points: read(checkpoint::RECOVERY_POINT)?,
+        log_starts: read(checkpoint::LOG_START)?,
     };
     let directory =
         Directory { disk, id, failed: AtomicBool::new(false), checkpoints: AsyncMutex::new(checkpoints), _lock: lock };
@@ -241,7 +275,7 @@ async fn take_mark(disk: &Disk) -> Result<Option<CleanShutdown>, LogError> {
     Ok(mark)
 }
 
-/// Opens every log of a directory, some at a time, and returns whether all could be.
+/// Opens every log of a directory, some at a time, and returns whether all could be. An error is of the whole directory.
 async fn load_logs(
     config: &PartitionsConfig,
     context: &Arc<ReplicaContext>,
@@ -291,6 +325,8 @@ async fn load_logs(
             Ok(partition) => {
                 found.push(partition);
             }
+            // Its log may be as good as ever: it is not to be copied anew for that.
+            Err((_, error)) if error.is_disk_failure() => return Err(error),
             Err((name, error)) => {
                 tracing::error!(directory = name, %error, "a log cannot be opened");
                 all_open = false;

@@ -478,3 +478,73 @@ fn a_disk_that_fails_takes_every_replica_on_it_offline() {
         assert!(story.partitions().online_directories().is_empty());
     });
 }
+
+/// A broker with one topic in each of two log directories, stopped.
+async fn stopped_with_two_directories() -> Story {
+    let mut story = Story::new();
+    story.others.push(simulated::Disk::new(2));
+    story.start().await;
+    story.register();
+    for topic in 1..=2 {
+        story.create_named(topic, &format!("topic-{topic}"), 1);
+        append(&story.leading(topic).await);
+    }
+    story.partitions().shutdown(Some(BrokerEpoch(9))).await;
+    story
+}
+
+const OFFLINE: simulated::Faults = simulated::Faults {
+    read_error: 0,
+    append_error: 0,
+    short_write: 0,
+    sync_error: 0,
+    slow_sync: 0,
+    stalled_sync: false,
+    slow_read: 0,
+    slow_append: 0,
+    no_space: false,
+    offline: true,
+};
+
+#[test]
+fn a_directory_that_fails_at_the_start_is_left_out_and_there_is_no_proof_of_a_clean_stop() {
+    run(|| async {
+        let mut story = stopped_with_two_directories().await;
+        story.platter.set_faults(OFFLINE);
+        assert_eq!(story.start().await, None, "what was in the other directory may be lost");
+        assert_eq!(story.partitions().online_directories().len(), 1);
+        story.register();
+        for _ in 0..100 {
+            time::sleep(Duration::from_millis(5)).await;
+        }
+        let ends = [1, 2].map(|topic| story.partitions().get(of(topic)).expect("it is here").standing().log_end_offset);
+        assert_eq!(ends, [Offset(0), Offset(1)], "one is made anew, one was found");
+    });
+}
+
+#[test]
+fn a_broker_none_of_whose_directories_works_does_not_start() {
+    run(|| async {
+        let story = stopped_with_two_directories().await;
+        story.platter.set_faults(OFFLINE);
+        story.others[0].set_faults(OFFLINE);
+        assert!(matches!(story.load(CLUSTER).await, Err(LoadError::Log { .. })));
+    });
+}
+
+#[test]
+fn a_directory_that_cannot_be_read_while_its_logs_are_opened_has_failed() {
+    run(|| async {
+        let mut story = stopped_with_two_directories().await;
+        let mut failed_late = false;
+        story.platter.set_faults(simulated::Faults { read_error: 60, ..simulated::Faults::default() });
+        for _ in 0..60 {
+            story.start().await;
+            failed_late |= !story.partitions().failed_directories().is_empty();
+            assert!(story.partitions().replicas.lock().found.contains_key(&of(2)), "its disk is sound");
+            let files = story.platter.files();
+            assert!(files.iter().any(|path| path.starts_with("topic-1-0/")), "it is left where it is: {files:?}");
+        }
+        assert!(failed_late, "in no start was the failure found by the logs");
+    });
+}

@@ -1,7 +1,10 @@
 //! Some reads and writes of a machine's disks fail, and some writes do so half-way. Nothing that is stored is lost.
 
 use super::{Begun, Ended, Fault, Kind};
-use crate::{event::Impairs, world::World};
+use crate::{
+    event::Impairs,
+    world::{Which, World},
+};
 use runtime::simulation::disk::Faults;
 
 /// See the module.
@@ -27,7 +30,7 @@ impl DiskError {
 
 impl Fault for DiskError {
     fn begin(&mut self, world: &mut World) -> Begun {
-        match world.ail_disks(self.node, self.faults(), false) {
+        match world.ail_disks(self.node, Which::Data, self.faults(), false) {
             Ok(()) => Begun::Yes(format!("{} of 1000 reads and writes of {} fail", self.per_thousand, self.node)),
             Err(why) => Begun::No(why),
         }

@@ -1,7 +1,10 @@
 //! A machine's disks are full: writes and new files are refused, until somebody makes room. Nothing that is stored is lost.
 
 use super::{Begun, Ended, Fault, Kind};
-use crate::{event::Impairs, world::World};
+use crate::{
+    event::Impairs,
+    world::{Which, World},
+};
 use runtime::simulation::disk::Faults;
 
 /// See the module.
@@ -25,7 +28,7 @@ impl DiskFull {
 
 impl Fault for DiskFull {
     fn begin(&mut self, world: &mut World) -> Begun {
-        match world.ail_disks(self.node, self.faults(), false) {
+        match world.ail_disks(self.node, Which::All, self.faults(), false) {
             Ok(()) => Begun::Yes(format!("the disks of {} are full", self.node)),
             Err(why) => Begun::No(why),
         }

@@ -4,7 +4,10 @@
 //! has nothing. So a failed sync must be final, and the machine loses what was not on the device.
 
 use super::{Begun, Ended, Fault, Kind};
-use crate::{event::Impairs, world::World};
+use crate::{
+    event::Impairs,
+    world::{Which, World},
+};
 use runtime::simulation::disk::Faults;
 
 /// See the module.
@@ -29,7 +32,7 @@ impl SyncFails {
 
 impl Fault for SyncFails {
     fn begin(&mut self, world: &mut World) -> Begun {
-        match world.ail_disks(self.node, self.faults(), true) {
+        match world.ail_disks(self.node, Which::Data, self.faults(), true) {
             Ok(()) => Begun::Yes(format!("{} of 1000 syncs of {} fail", self.per_thousand, self.node)),
             Err(why) => Begun::No(why),
         }

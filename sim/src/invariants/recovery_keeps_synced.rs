@@ -38,8 +38,9 @@ impl Invariant for RecoveryKeepsSynced {
                 "{partition}: broker {broker} had {floor} on its device and recovered {log_end_offset}"
             ));
         }
-        // A truncation that was not synced comes undone.
-        let before = replica.log_end_offset.max(replica.cut_from.map_or(Offset::ZERO, |(_, from)| from));
+        // A truncation that was not synced comes undone, and a write that failed half-way may have left whole batches.
+        let uncut = replica.cut_from.map_or(Offset::ZERO, |(_, from)| from);
+        let before = replica.log_end_offset.max(uncut).max(replica.writing);
         if *log_end_offset > before {
             return Err(format!("{partition}: broker {broker} had written {before} and recovered {log_end_offset}"));
         }
@@ -89,6 +90,21 @@ mod tests {
     fn a_loss_of_synced_records_is_found() {
         assert!(verdict(&[true], 1).is_ok());
         assert!(verdict(&[true], 0).is_err());
+    }
+
+    #[test]
+    fn no_more_than_a_failed_write_was_to_write_appears_after_it() {
+        let recovered = |end: i64| {
+            let story = Story::new(RecoveryKeepsSynced::default()).append(1, 0, 0, 9, Origin::Leader);
+            let story = story.log(1, LogEvent::Failed { partition: orders(), writing: Offset(3) });
+            let story = story.world(WorldEvent::Crashed { broker: 1, power: false });
+            let (start, end) = (Offset(0), Offset(end));
+            let opened =
+                LogEvent::Opened { partition: orders(), log_start_offset: start, log_end_offset: end, cut_bytes: 0 };
+            story.log(1, opened).verdict
+        };
+        assert!(recovered(3).is_ok());
+        assert!(recovered(4).is_err());
     }
 
     #[test]

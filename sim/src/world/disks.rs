@@ -6,11 +6,20 @@ use protocol::ids::BrokerId;
 use runtime::{observe, simulation, simulation::disk::Faults};
 use std::collections::BTreeMap;
 
+/// Which of a machine's disks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// All of them.
+    All,
+    /// The one with the partitions; of a controller on a machine of its own, the one with the metadata.
+    Data,
+}
+
 /// What is wrong with the disks of each machine.
 #[derive(Default)]
 pub(super) struct Disks {
     /// Each entry by a fault that lasts.
-    worse: BTreeMap<i32, Vec<Faults>>,
+    worse: BTreeMap<i32, Vec<(Which, Faults)>>,
     /// The machines whose process may end by itself at any time.
     ailing: BTreeMap<i32, Vec<Ailment>>,
 }
@@ -36,25 +45,29 @@ impl Disks {
 impl World {
     /// Makes a machine's disks worse, until the same is taken back by [`World::mend_disks`].
     pub fn worsen_disks(&mut self, id: i32, faults: Faults) {
-        self.disks.worse.entry(id).or_default().push(faults);
+        self.worsen(id, Which::All, faults);
+    }
+
+    fn worsen(&mut self, id: i32, which: Which, faults: Faults) {
+        self.disks.worse.entry(id).or_default().push((which, faults));
         self.set_disks(id);
     }
 
     /// Takes back what [`World::worsen_disks`] did.
     pub fn mend_disks(&mut self, id: i32, faults: Faults) {
         let all = self.disks.worse.entry(id).or_default();
-        if let Some(at) = all.iter().position(|one| *one == faults) {
+        if let Some(at) = all.iter().position(|(_, one)| *one == faults) {
             all.remove(at);
         }
         self.set_disks(id);
     }
 
-    /// Makes operations of a machine's disks fail, for which its process may end by itself at any time; with `loses`, what
+    /// Makes operations on a machine's disks fail, for which its process may end by itself at any time; with `loses`, what
     /// was not on the device is then gone. Until [`World::cure_disks`] the machine counts as one that has crashed so.
     ///
     /// # Errors
     /// Where it would exceed the fault budget, or the machine is down.
-    pub fn ail_disks(&mut self, id: i32, faults: Faults, loses: bool) -> Result<(), &'static str> {
+    pub fn ail_disks(&mut self, id: i32, which: Which, faults: Faults, loses: bool) -> Result<(), &'static str> {
         if self.down().contains(&id) {
             return Err("it was down already");
         }
@@ -64,7 +77,7 @@ impl World {
             self.disks.ailing.entry(id).or_default().pop();
             return Err("it would exceed the fault budget");
         }
-        self.worsen_disks(id, faults);
+        self.worsen(id, which, faults);
         Ok(())
     }
 
@@ -88,9 +101,10 @@ impl World {
     /// Accounts for the processes that have ended by themselves. Whoever's disk dropped what it was to sync comes back
     /// without that, as a machine does that was given another disk and what could be read of the old one.
     pub fn notice_ends(&mut self) {
-        let ended = self.machines.iter().filter(|(_, machine)| {
-            machine.running && machine.stop.is_some() && !simulation::is_running(machine.node)
-        });
+        let ended = self
+            .machines
+            .iter()
+            .filter(|(_, machine)| machine.running && machine.stop.is_some() && !simulation::is_running(machine.node));
         for id in ended.map(|(id, _)| *id).collect::<Vec<_>>() {
             observe::emit(|| WorldEvent::EndedItself { broker: id });
             self.crash(id, false);
@@ -112,21 +126,24 @@ impl World {
     fn set_disks(&self, id: i32) {
         let Some(machine) = self.machines.get(&id) else { return };
         let all = self.disks.worse.get(&id).map(Vec::as_slice).unwrap_or_default();
-        let most = |of: fn(&Faults) -> u64| all.iter().map(of).max().unwrap_or(0);
-        let any = |of: fn(&Faults) -> bool| all.iter().any(of);
-        let faults = Faults {
-            read_error: most(|one| one.read_error),
-            append_error: most(|one| one.append_error),
-            short_write: most(|one| one.short_write),
-            sync_error: most(|one| one.sync_error),
-            slow_sync: most(|one| one.slow_sync),
-            stalled_sync: any(|one| one.stalled_sync),
-            slow_read: most(|one| one.slow_read),
-            slow_append: most(|one| one.slow_append),
-            no_space: any(|one| one.no_space),
-            offline: any(|one| one.offline),
-        };
-        machine.metadata_disk.set_faults(faults);
-        machine.log_disk.set_faults(faults);
+        let of = |holds_data: bool| all.iter().filter(move |(which, _)| *which == Which::All || holds_data);
+        machine.metadata_disk.set_faults(together(of(!machine.is_broker).map(|(_, faults)| faults)));
+        machine.log_disk.set_faults(together(of(true).map(|(_, faults)| faults)));
     }
+}
+
+/// Everything that is wrong, each to its worst.
+fn together<'a>(all: impl Iterator<Item = &'a Faults>) -> Faults {
+    all.fold(Faults::default(), |sum, one| Faults {
+        read_error: sum.read_error.max(one.read_error),
+        append_error: sum.append_error.max(one.append_error),
+        short_write: sum.short_write.max(one.short_write),
+        sync_error: sum.sync_error.max(one.sync_error),
+        slow_sync: sum.slow_sync.max(one.slow_sync),
+        stalled_sync: sum.stalled_sync || one.stalled_sync,
+        slow_read: sum.slow_read.max(one.slow_read),
+        slow_append: sum.slow_append.max(one.slow_append),
+        no_space: sum.no_space || one.no_space,
+        offline: sum.offline || one.offline,
+    })
 }

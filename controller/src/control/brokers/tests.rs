@@ -5,8 +5,10 @@ use super::super::{ControlRequest, ControlResponse};
 use metadata::record::Record;
 use protocol::error_code::ErrorCode;
 use protocol::ids::{BrokerId, IncarnationId, MetadataOffset};
+use protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use protocol::messages::{
-    AssignReplicasToDirsRequest, BrokerRegistrationRequest, StrBytes, WireBrokerId, assign_replicas_to_dirs_request,
+    AssignReplicasToDirsRequest, BrokerRegistrationRequest, CreatePartitionsRequest, StrBytes, WireBrokerId,
+    assign_replicas_to_dirs_request, topic_name,
 };
 use uuid::Uuid;
 
@@ -233,6 +235,20 @@ fn replicas_are_spread_over_the_directories_of_a_broker() {
     let chosen = ["a", "b", "c", "d"].map(|topic| story.partition(topic).directories.clone());
     assert_eq!(chosen.each_ref().map(|chosen| chosen[0].0), [directories, directories].concat()[..]);
     assert!(chosen.iter().all(|chosen| chosen[1].0 == Uuid::from_u128(1002)), "a broker with one has no choice");
+}
+
+#[test]
+fn added_partitions_get_directories_too_and_a_failed_one_does_not_fence_the_broker() {
+    let (mut story, directories) = two_directories();
+    let more = CreatePartitionsTopic::default().with_name(topic_name("a")).with_count(3).with_assignments(None);
+    let request = CreatePartitionsRequest::default().with_topics(vec![more]);
+    story.decide(ControlRequest::CreatePartitions { request, placement_seed: 0 });
+    let added = story.image.topic_by_name("a").expect("it is there").partitions().map(|(_, state)| state.clone());
+    let added: Vec<_> = added.flat_map(|state| state.directories.clone()).collect();
+    assert_eq!(added.len(), 9);
+    assert!(added.iter().all(|directory| !directory.0.is_nil()), "{added:?}");
+    let request = story.heartbeat(1).with_offline_log_dirs(vec![directories[1]]);
+    assert!(!story.send(request).is_fenced);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 use super::{PARTITIONS_PER_REQUEST, active, check_replicas, names_given_twice, new_partition, nobody_leads};
 use crate::control::configs::Refusal;
+use crate::control::directories::Loads;
 use crate::control::draft::Draft;
 use crate::control::placement;
 use metadata::image::{Image, TopicImage};
@@ -84,8 +85,9 @@ fn expand_one(draft: &mut Draft<'_>, asked: &CreatePartitionsTopic, placement_se
     if let Some(at) = isrs.iter().position(Vec::is_empty) {
         return Err(nobody_leads(asked.assignments.is_some(), there + at, &assignments[at]));
     }
+    let mut loads = Loads::of(&image);
     for (partition, (replicas, isr)) in (there as i32..).map(PartitionIndex).zip(assignments.iter().zip(isrs)) {
-        draft.push(new_partition(topic.id, partition, replicas, isr));
+        draft.push(loads.place(&image, new_partition(topic.id, partition, replicas, isr)));
     }
     Ok(())
 }
