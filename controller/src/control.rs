@@ -242,8 +242,12 @@ impl Control {
             }
             ControlRequest::RegisterBroker(request) => {
                 let live = |broker_id, broker_epoch| self.sessions.is_live(broker_id, broker_epoch, now);
-                let response = brokers::register(&mut draft, &self.settings.cluster_id, live, &request);
-                ControlResponse::RegisterBroker(response)
+                ControlResponse::RegisterBroker(brokers::register(
+                    &mut draft,
+                    &self.settings.cluster_id,
+                    live,
+                    &request,
+                ))
             }
             ControlRequest::Heartbeat(request) => {
                 ControlResponse::Heartbeat(brokers::heartbeat(&mut draft, &self.sessions, &request))
@@ -291,9 +295,7 @@ impl Control {
                 ControlResponse::IncrementalAlterConfigs(response)
             }
             ControlRequest::FenceBroker { broker_id, broker_epoch } => {
-                if draft.image().broker(broker_id).is_some_and(|broker| broker.epoch == broker_epoch) {
-                    brokers::fence(&mut draft, broker_id);
-                }
+                brokers::fence_registration(&mut draft, broker_id, broker_epoch);
                 ControlResponse::Done
             }
             ControlRequest::UnregisterBroker { broker_id } => {

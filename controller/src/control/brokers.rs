@@ -310,6 +310,13 @@ fn next_state(
     }
 }
 
+/// Fences a broker whose session ended, unless it has registered again since.
+pub(super) fn fence_registration(draft: &mut Draft<'_>, broker_id: BrokerId, broker_epoch: BrokerEpoch) {
+    if draft.image().broker(broker_id).is_some_and(|broker| broker.epoch == broker_epoch) {
+        fence(draft, broker_id);
+    }
+}
+
 /// Fences a broker: it leaves every ISR, then it is fenced. Nothing if it is fenced already.
 pub(super) fn fence(draft: &mut Draft<'_>, broker_id: BrokerId) {
     let Some(broker_epoch) = draft.image().broker(broker_id).filter(|broker| !broker.fenced).map(|broker| broker.epoch)
