@@ -85,6 +85,8 @@ pub(crate) struct Durability {
     directory: String,
     partition: TopicPartition,
     offline: AtomicBool,
+    /// Whether it is so because a write or a sync failed.
+    failed: AtomicBool,
     /// Whether a removal of files, or a cut that waits for it, is not durable.
     unsettled: AtomicBool,
     state: Lock<State>,
@@ -156,6 +158,7 @@ impl Durability {
             directory: directory.to_owned(),
             partition,
             offline: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
             unsettled: AtomicBool::new(false),
             state: Lock::new(RANK, state),
             writing_epochs: AsyncMutex::new(()),
@@ -181,6 +184,7 @@ impl Durability {
     /// A write or a sync failed: what the device holds is not known any more, and trying again would not tell. Of what was
     /// being written, up to `writing`, a part may be in the log when it is opened again.
     pub fn fail(&self, error: &LogError, writing: Offset) {
+        self.failed.store(true, Ordering::Release);
         if self.offline.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -379,9 +383,13 @@ impl Durability {
         Ok(())
     }
 
-    /// A task is over, which synced the first `others` of the files beside the segments too.
+    /// A task is over, which synced the first `others` of the files beside the segments too. One that succeeded beside one
+    /// that failed has not: the system tells of an error once, to whoever asks first, and what it dropped may be this one's.
     fn end(&self, running: Option<u64>, others: u64, done: Result<(), LogError>) -> Result<(), LogError> {
-        let done = ignored_if_mutant(done);
+        let done = ignored_if_mutant(done).and_then(|()| match self.failed.load(Ordering::Acquire) {
+            true => Err(LogError::Offline { directory: self.directory.clone() }),
+            false => Ok(()),
+        });
         let target = {
             let state = &mut *self.state.lock();
             if done.is_ok() {
@@ -471,6 +479,29 @@ mod tests {
             assert!(failed.await.is_err());
             assert_eq!(shared.others(), 1, "a flush that failed syncs nothing");
             assert!(shared.is_offline());
+        });
+        run.result.expect("the scenario holds");
+    }
+
+    #[test]
+    fn a_flush_that_succeeds_beside_one_that_failed_proves_nothing() {
+        let run = simulation::run(1, Options::default(), || async {
+            let platter = simulation::disk::Disk::new(1);
+            let disk = Disk::simulated(platter.clone());
+            let partition =
+                TopicPartition { topic_id: TopicId(uuid::Uuid::from_u128(1)), partition: PartitionIndex(0) };
+            let epochs = LeaderEpochs::default();
+            let shared = Durability::new(&disk, "", partition, Offset::ZERO, Offset::ZERO, &epochs);
+            let beside = shared.task(Plan { target: Some(Offset(9)), ..Plan::default() });
+            let file = disk.open("first", Open::CreateNew).expect("a healthy disk");
+            file.append(b"index").expect("a healthy disk");
+            shared.to_sync(Offset(3), file);
+            platter.set_faults(Faults { sync_error: 1000, ..Faults::default() });
+            let failed = shared.task(Plan { others: true, target: Some(Offset(12)), ..Plan::default() });
+            assert!(failed.await.is_err());
+            platter.set_faults(Faults::default());
+            assert!(beside.await.is_err());
+            assert_eq!(shared.recovery_point(), Offset::ZERO);
         });
         run.result.expect("the scenario holds");
     }
