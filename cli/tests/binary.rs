@@ -382,7 +382,7 @@ mod simulated {
 
     #[test]
     fn every_fault_happens_somewhere() {
-        let answer = gregor(&["sim", "sweep", "--seeds", "12"]);
+        let answer = gregor(&["sim", "sweep", "--seeds", "30"]);
         let said = text(&answer.stdout);
         for kind in sim::faults::all() {
             let line = said
