@@ -240,15 +240,7 @@ impl Control {
                 bootstrap(&mut draft);
                 ControlResponse::Done
             }
-            ControlRequest::RegisterBroker(request) => {
-                let live = |broker_id, broker_epoch| self.sessions.is_live(broker_id, broker_epoch, now);
-                ControlResponse::RegisterBroker(brokers::register(
-                    &mut draft,
-                    &self.settings.cluster_id,
-                    live,
-                    &request,
-                ))
-            }
+            ControlRequest::RegisterBroker(request) => self.register(&mut draft, &request, now),
             ControlRequest::Heartbeat(request) => {
                 ControlResponse::Heartbeat(brokers::heartbeat(&mut draft, &self.sessions, &request))
             }
@@ -307,6 +299,16 @@ impl Control {
             }
         };
         Decision { records: draft.into_records(), response }
+    }
+
+    fn register(
+        &self,
+        draft: &mut Draft<'_>,
+        request: &BrokerRegistrationRequest,
+        now: MonotonicMillis,
+    ) -> ControlResponse {
+        let live = |broker_id, broker_epoch| self.sessions.is_live(broker_id, broker_epoch, now);
+        ControlResponse::RegisterBroker(brokers::register(draft, &self.settings.cluster_id, live, request))
     }
 }
 
