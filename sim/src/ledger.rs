@@ -299,18 +299,7 @@ impl Ledger {
     }
 
     fn log_event(&mut self, broker: BrokerId, event: &LogEvent) {
-        let of = match event {
-            LogEvent::Opened { partition, .. }
-            | LogEvent::Recovered { partition, .. }
-            | LogEvent::Appended { partition, .. }
-            | LogEvent::Truncated { partition, .. }
-            | LogEvent::Restarted { partition, .. }
-            | LogEvent::Synced { partition, .. }
-            | LogEvent::StartAdvanced { partition, .. }
-            | LogEvent::Deleted { partition }
-            | LogEvent::Failed { partition, .. }
-            | LogEvent::Epochs { partition, .. } => *partition,
-        };
+        let of = partition_of(event);
         let node = self.nodes.entry(broker).or_default();
         let is_back = match event {
             LogEvent::Opened { log_start_offset, log_end_offset, .. } => log_end_offset > log_start_offset,
@@ -567,4 +556,20 @@ fn batch_of(event: &LogEvent) -> Option<Batch> {
         producer_epoch: *producer_epoch,
         base_sequence: *base_sequence,
     })
+}
+
+/// Whose log.
+fn partition_of(event: &LogEvent) -> TopicPartition {
+    match event {
+        LogEvent::Opened { partition, .. }
+        | LogEvent::Recovered { partition, .. }
+        | LogEvent::Appended { partition, .. }
+        | LogEvent::Truncated { partition, .. }
+        | LogEvent::Restarted { partition, .. }
+        | LogEvent::Synced { partition, .. }
+        | LogEvent::StartAdvanced { partition, .. }
+        | LogEvent::Deleted { partition }
+        | LogEvent::Failed { partition, .. }
+        | LogEvent::Epochs { partition, .. } => *partition,
+    }
 }
