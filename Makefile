@@ -34,7 +34,7 @@ image: ## A container image, gregor, from packaging/docker
 cluster: release ## Three real nodes on this machine, data under ./gregor-data; Ctrl-C stops them
 	target/gregor cluster start -n 3 --foreground
 
-test: build ## Everything that needs only Rust: unit, property, golden, tidy, a real cluster, scenarios, determinism
+test: ## Everything that needs only Rust: unit, property, golden, tidy, a real cluster, scenarios, determinism
 	$(CARGO) test --workspace --quiet
 	$(GREGOR) sim run --twice
 	$(GREGOR) sim sweep --seeds 20 --twice

@@ -2,20 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "these tests run in the real world")]
 
-use bytes::Bytes;
-use mutation::Mutator;
-use protocol::{
-    api::Plane,
-    compression::Compression,
-    frame::encode_request,
-    ids::{ProducerEpoch, ProducerId, Sequence, WallMillis},
-    messages::{
-        ProduceRequest,
-        produce_request::{PartitionProduceData, TopicProduceData},
-        topic_name,
-    },
-    record_batch::BatchBuilder,
-};
+use enemy::Enemy;
 use std::{
     collections::BTreeSet,
     io::{Read, Write},
@@ -26,15 +13,15 @@ use std::{
     time::Duration,
 };
 
+#[allow(dead_code, reason = "shared with whoever sends more of them")]
+#[path = "../../protocol/tests/fuzz/enemy.rs"]
+mod enemy;
 #[allow(dead_code, reason = "shared with the tests of the parsers")]
 #[path = "../../protocol/tests/golden/files.rs"]
 mod files;
 #[allow(dead_code, reason = "shared with the tests of the parsers")]
 #[path = "../../protocol/tests/fuzz/mutation.rs"]
 mod mutation;
-
-const CREATE_TOPICS: i16 = 19;
-const PRODUCE_VERSION: i16 = 9;
 
 /// How many broken requests and batches each enemy sends.
 const ATTACKS: usize = 800;
@@ -277,47 +264,18 @@ fn brag(address: SocketAddr, at: usize) -> TcpStream {
 
 /// Sends broken requests, over as many connections as it takes.
 fn attack(address: SocketAddr, seed: u64) {
-    let mut mutator = Mutator::new(seed);
-    let captured: Vec<Vec<u8>> = files::all()
-        .into_iter()
-        // A topic with any number of partitions is a rightful wish.
-        .filter(|golden| golden.direction == files::Direction::Request && golden.key != CREATE_TOPICS)
-        .filter(|golden| golden.plane() == Plane::Client && golden.bytes.len() < 10_000)
-        .map(|golden| golden.bytes.to_vec())
-        .collect();
+    let mut enemy = Enemy::new(seed);
     let mut stream = None;
     for case in 0..ATTACKS {
-        let frame = match case % 3 {
-            0 => produce(&mutator.mutated(&batch())),
-            1 => mutator.mutated(&produce(&batch())),
-            _ => mutator.mutated(&captured[case % captured.len()]),
-        };
+        let frame = enemy.next();
         let open = stream.take().map_or_else(|| TcpStream::connect(address), Ok);
         let Ok(mut open) = open else { continue };
         open.set_read_timeout(Some(Duration::from_millis(20))).expect("a timeout");
-        let length = (frame.len() as i32).to_be_bytes();
-        let sent = open.write_all(&length).and_then(|()| open.write_all(&frame));
+        let sent = open.write_all(&frame);
         // An answer, the end of the connection, or nothing for a request that waits: whatever comes is right.
         let ended = matches!(open.read(&mut [0; 4_096]), Ok(0));
         if sent.is_ok() && !ended && case % 20 != 0 {
             stream = Some(open);
         }
     }
-}
-
-fn batch() -> Vec<u8> {
-    let mut builder = BatchBuilder::new(Compression::Gzip);
-    for at in 0..20 {
-        builder.push(WallMillis(at), Some(b"key"), Some(&[b'v'; 30]), &[]);
-    }
-    builder.finish(ProducerId::NONE, ProducerEpoch::NONE, Sequence::NONE).to_vec()
-}
-
-/// A Produce request for the topic `orders`, without its length.
-fn produce(batch: &[u8]) -> Vec<u8> {
-    let data = PartitionProduceData::default().with_records(Some(Bytes::copy_from_slice(batch)));
-    let topic = TopicProduceData::default().with_name(topic_name("orders")).with_partition_data(vec![data]);
-    let request = ProduceRequest::default().with_acks(-1).with_timeout_ms(1_000).with_topic_data(vec![topic]);
-    let frame = encode_request(7, Some("enemy"), PRODUCE_VERSION, &request).expect("a request");
-    frame[4..].to_vec()
 }

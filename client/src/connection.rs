@@ -362,7 +362,7 @@ impl Shared {
             state.waiting.insert(correlation_id, (R::KEY, answered));
         }
         let frame = Frame { correlation_id, bytes: bytes.freeze() };
-        match held(Held::Leaving, R::KEY) {
+        match held(Held::Leaving, || Some(R::KEY)) {
             None => state.outgoing.push(frame),
             Some(delay) => drop(task::spawn(self.clone().queue_later(frame, delay))),
         }
@@ -392,9 +392,10 @@ impl Shared {
 
     /// How long the simulated world holds this answer back.
     fn answer_held(&self, frame: &Bytes) -> Option<Duration> {
-        let correlation_id = response_correlation_id(frame).ok()?;
-        let key = self.state.lock().waiting.get(&correlation_id)?.0;
-        held(Held::Arriving, key)
+        held(Held::Arriving, || {
+            let correlation_id = response_correlation_id(frame).ok()?;
+            self.state.lock().waiting.get(&correlation_id).map(|(key, _)| *key)
+        })
     }
 
     /// Forgets who waits for `correlation_id`, and unqueues its request. True when nothing of the request has left.

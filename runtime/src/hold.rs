@@ -13,11 +13,11 @@ pub enum Held {
     Arriving,
 }
 
-/// How long a message of this kind waits on this node before it goes on; never in the real world.
-pub fn held(at: Held, kind: i16) -> Option<Duration> {
+/// How long a message waits on this node before it goes on; never in the real world, where nobody is asked for its kind.
+pub fn held(at: Held, kind: impl FnOnce() -> Option<i16>) -> Option<Duration> {
     #[cfg(madsim)]
     if let Some(here) = crate::simulation::here() {
-        return crate::simulation::held(here.node, at, kind);
+        return crate::simulation::held(here.node, at, kind()?);
     }
     let _ = (at, kind);
     None

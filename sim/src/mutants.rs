@@ -308,6 +308,14 @@ pub const ALL: &[Mutant] = &[
         expected: &["failure_is_final", "panic"],
         seeds_max: 200,
     },
+    Mutant {
+        id: "S15",
+        name: "session-forgets-positions",
+        source: "KIP-227",
+        about: "a fetch session reads on from where each partition was when it was first named",
+        expected: &["settles", "progress_under_minority_fault"],
+        seeds_max: 20,
+    },
 ];
 
 /// The mutant with this id or name.

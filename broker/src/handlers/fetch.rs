@@ -33,6 +33,7 @@ use protocol::{
 };
 use runtime::{
     disk::FileSlice,
+    mutant, mutant_diverged,
     net::Slice,
     rand, reachable, sometimes,
     time::{self, Instant},
@@ -127,6 +128,11 @@ fn begin(
     for gone in &request.forgotten_topics_data {
         let topic = topic(gone.topic_id, gone.topic.as_str());
         forgotten.extend(gone.partitions.iter().map(|partition| (topic.clone(), PartitionIndex(*partition))));
+    }
+    // S15 of the bug zoo: a session reads on from where each partition was when it was first named.
+    if mutant!("S15") && request.session_epoch > 0 && !named.is_empty() {
+        mutant_diverged!("S15");
+        named.clear();
     }
     // Before version 7 there are no sessions: the epoch is -1 then, which asks for none.
     let place = (request.session_id, request.session_epoch);

@@ -4,20 +4,7 @@
 //! with a topic `orders` of one partition and one replica. Prints the client's latencies before and during, and how large
 //! the node got.
 
-use bytes::Bytes;
-use mutation::Mutator;
-use protocol::{
-    api::Plane,
-    compression::Compression,
-    frame::encode_request,
-    ids::{ProducerEpoch, ProducerId, Sequence, WallMillis},
-    messages::{
-        ProduceRequest,
-        produce_request::{PartitionProduceData, TopicProduceData},
-        topic_name,
-    },
-    record_batch::BatchBuilder,
-};
+use enemy::{Enemy, batch, framed, produce};
 use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
@@ -26,6 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[path = "../../../protocol/tests/fuzz/enemy.rs"]
+mod enemy;
 #[allow(dead_code, reason = "shared with the tests of the parsers")]
 #[path = "../../../protocol/tests/golden/files.rs"]
 mod files;
@@ -33,10 +22,7 @@ mod files;
 #[path = "../../../protocol/tests/fuzz/mutation.rs"]
 mod mutation;
 
-const PRODUCE_VERSION: i16 = 9;
 const ENEMIES: u64 = 8;
-/// What could be a rightful wish for something large, or take away what the client beside them writes to.
-const LEFT_OUT: &[i16] = &[19, 20, 21, 37];
 /// How long an answer is waited for: a request that waits for records answers later, and is left alone.
 const PATIENCE: Duration = Duration::from_millis(2);
 const PEACE: Duration = Duration::from_secs(10);
@@ -102,23 +88,11 @@ fn told(mut latencies: Vec<Duration>) -> String {
 }
 
 fn attack(address: SocketAddr, seed: u64, sent: &AtomicU64, count: u64) {
-    let mut mutator = Mutator::new(seed);
-    let captured: Vec<Vec<u8>> = files::all()
-        .into_iter()
-        .filter(|golden| golden.direction == files::Direction::Request && !LEFT_OUT.contains(&golden.key))
-        .filter(|golden| golden.plane() == Plane::Client && golden.bytes.len() < 10_000)
-        .map(|golden| golden.bytes.to_vec())
-        .collect();
-    let (batch, mut case, mut stream) = (batch(), 0, None);
+    let (mut enemy, mut stream) = (Enemy::new(seed), None);
     while sent.fetch_add(1, Ordering::Relaxed) < count {
-        case += 1;
-        let frame = match case % 3 {
-            0 => produce(&mutator.mutated(&batch)),
-            1 => mutator.mutated(&produce(&batch)),
-            _ => mutator.mutated(&captured[case % captured.len()]),
-        };
+        let frame = enemy.next();
         let mut open = stream.take().unwrap_or_else(|| connect(address));
-        let written = open.write_all(&framed(&frame));
+        let written = open.write_all(&frame);
         let answer = open.read(&mut [0; 16_384]);
         let ended =
             matches!(&answer, Ok(0)) || matches!(&answer, Err(error) if error.kind() != io::ErrorKind::WouldBlock);
@@ -139,28 +113,6 @@ fn connect(address: SocketAddr) -> TcpStream {
         }
         thread::sleep(Duration::from_millis(20));
     }
-}
-
-fn framed(request: &[u8]) -> Vec<u8> {
-    let length = i32::try_from(request.len()).expect("a small request").to_be_bytes();
-    [&length[..], request].concat()
-}
-
-fn batch() -> Vec<u8> {
-    let mut builder = BatchBuilder::new(Compression::Gzip);
-    for at in 0..20 {
-        builder.push(WallMillis(at), Some(b"key"), Some(&[b'v'; 30]), &[]);
-    }
-    builder.finish(ProducerId::NONE, ProducerEpoch::NONE, Sequence::NONE).to_vec()
-}
-
-/// A Produce request for the topic `orders`, without its length.
-fn produce(batch: &[u8]) -> Vec<u8> {
-    let data = PartitionProduceData::default().with_records(Some(Bytes::copy_from_slice(batch)));
-    let topic = TopicProduceData::default().with_name(topic_name("orders")).with_partition_data(vec![data]);
-    let request = ProduceRequest::default().with_acks(-1).with_timeout_ms(1_000).with_topic_data(vec![topic]);
-    let frame = encode_request(7, Some("client"), PRODUCE_VERSION, &request).expect("a request");
-    frame[4..].to_vec()
 }
 
 /// The most that a process has held in memory so far, in KiB.
