@@ -166,6 +166,16 @@ pub enum ReplicaEvent {
         /// The new log end offset.
         truncated_to: Offset,
     },
+    /// Stored bytes of this replica were found not to be what was written.
+    Damaged {
+        /// Which partition.
+        partition: TopicPartition,
+    },
+    /// A leader sent this replica what is no batch as it was written, and nothing of it was appended.
+    BrokenBatch {
+        /// Which partition.
+        partition: TopicPartition,
+    },
     /// The replica is no longer served by this broker.
     Stopped {
         /// Which partition.
@@ -191,6 +201,8 @@ impl Event for ReplicaEvent {
             Self::OutOfRange { .. } => "out-of-range",
             Self::MetadataImage { .. } => "metadata-image",
             Self::Diverged { .. } => "diverged",
+            Self::Damaged { .. } => "damaged",
+            Self::BrokenBatch { .. } => "broken-batch",
             Self::Stopped { .. } => "stopped",
         }
     }
@@ -253,7 +265,9 @@ impl Event for ReplicaEvent {
                 place(into, partition, LeaderEpoch::UNKNOWN);
                 into.i64(offset.0);
             }
-            Self::Stopped { partition } => place(into, partition, LeaderEpoch::UNKNOWN),
+            Self::Damaged { partition } | Self::BrokenBatch { partition } | Self::Stopped { partition } => {
+                place(into, partition, LeaderEpoch::UNKNOWN);
+            }
         }
     }
 }

@@ -20,11 +20,12 @@ pub mod waiting;
 
 use crate::event::ReplicaEvent;
 use crate::metrics::Traffic;
+use crate::partitions::moving::Assignment;
 use appending::{AckError, Acknowledgements};
 use context::{Proposed, ReplicaContext, monotonic_now, wall_now};
 use fetch_wait::Ringer;
 use isr::{IsrAnswer, IsrProposal, JoinFloor};
-use protocol::ids::{BrokerId, LeaderEpoch, Offset, TopicPartition};
+use protocol::ids::{BrokerId, DirectoryId, LeaderEpoch, Offset, TopicPartition};
 use runtime::sync::{Guard, Lock, Notify};
 use runtime::{buggify, mutant, mutant_diverged, observe, rand, sometimes, task, time};
 use state::{Answered, Effects, PartitionState, PartitionUpdate, Role, Transition, initial_high_watermark};
@@ -59,6 +60,9 @@ struct Replica {
     throttled: Throttled,
     /// How often the log was cut.
     cuts: u64,
+    /// Whether stored bytes were found not to be what was written. The log is used as far as it can be read, until the
+    /// controller says that another replica has it all.
+    damaged: bool,
     /// Whether the log stands still, for its copy is about to take its place.
     held: bool,
     /// How many removals of segments are not durable yet: until then the log refuses appends.
@@ -151,6 +155,7 @@ impl Partition {
             low_watermark_moved,
             throttled: Throttled::default(),
             cuts: 0,
+            damaged: false,
             held: false,
             unsettled: 0,
         };
@@ -380,7 +385,13 @@ impl Partition {
         }
     }
 
-    /// A disk error is final for the log: nothing is appended after it, and nothing is served (KAFKA-3955, KIP-112).
+    /// Whether stored bytes were found not to be what was written.
+    pub fn is_damaged(&self) -> bool {
+        self.replica.lock().damaged
+    }
+
+    /// A disk error is final for the log: nothing is appended after it, and nothing is served (KAFKA-3955, KIP-112). It is
+    /// final for the whole directory, unless only the contents of the log are not what they should be.
     fn fail(&self, replica: &mut Guard<'_, Replica>, error: &LogError) {
         // A log that only waits for an earlier cut to be durable has not failed.
         if matches!(replica.state.role(), Role::Offline) || matches!(error, LogError::Unsettled { .. }) {
@@ -389,13 +400,34 @@ impl Partition {
         if mutant!("S14") {
             return;
         }
+        if error.is_damage() {
+            self.give_up(replica, error);
+            if !replica.log.is_offline() {
+                return;
+            }
+        }
         tracing::error!(partition = %self.id, topic = %self.topic, %error, "a log failed and goes offline");
         runtime::reachable!("a log went offline");
         replica.state.go_offline();
         replica.acknowledgements.tell_all(Err(AckError::Offline));
         replica.wake_all_fetches();
-        // A receiver that is gone has stopped already.
-        let _ = self.context.failures.send(self.directory());
+        if !error.is_damage() {
+            // A receiver that is gone has stopped already.
+            let _ = self.context.failures.send(self.directory());
+        }
+    }
+
+    /// What is stored is not what was written. The controller is asked to count on this replica no more; it refuses while
+    /// nobody else has all that is committed, so it is asked again whenever somebody meets the damage.
+    fn give_up(&self, replica: &mut Guard<'_, Replica>, error: &LogError) {
+        if !replica.damaged {
+            replica.damaged = true;
+            tracing::error!(partition = %self.id, topic = %self.topic, %error, "a log is damaged");
+            runtime::reachable!("a log was found damaged");
+            observe::emit(|| ReplicaEvent::Damaged { partition: self.id });
+        }
+        // Under the lock, so that it cannot come after where the next copy of the replica is.
+        let _ = self.context.assignments.send(Assignment { partition: self.id, directory: DirectoryId::LOST });
     }
 
     /// Sees a cut through to the device, whether or not somebody awaits it: until then the log refuses appends.

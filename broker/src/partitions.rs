@@ -21,7 +21,6 @@ use metadata::config::{Properties, TimestampType as TopicTimestampType, TopicCon
 use metadata::delta::Changes;
 use metadata::image::{Image, PartitionImage};
 use metadata::record::ConfigResource;
-use moving::Assignment;
 use protocol::ids::{BrokerId, DirectoryId, IncarnationId, LeaderEpoch, PartitionIndex, TopicPartition};
 use protocol::record_batch::TimestampType;
 use runtime::disk::{DirectoryLock, Disk};
@@ -85,6 +84,7 @@ struct Checkpoints {
 }
 
 /// A replica that the metadata assigns to this broker, or did when the broker stopped.
+#[derive(Clone)]
 enum Hosted {
     /// Its log is open. It may be offline.
     Here(Arc<Partition>),
@@ -123,7 +123,6 @@ pub struct Partitions {
     replicas: Lock<Replicas>,
     fetching: mpsc::UnboundedSender<FetchChange>,
     moves: Lock<Moves>,
-    assignments: mpsc::UnboundedSender<Assignment>,
     failures: Lock<Option<mpsc::UnboundedReceiver<usize>>>,
     /// Woken when a log directory fails.
     failed: Notify,
@@ -250,24 +249,40 @@ impl Partitions {
             self.remove(of);
             return;
         };
-        let partition = {
+        let lost = is_replaceable(state, self.context.local);
+        let (partition, damaged) = {
             let mut replicas = self.replicas.lock();
-            match replicas.hosted.get(&of) {
-                Some(Hosted::Here(partition)) => Some(partition.clone()),
+            match replicas.hosted.get(&of).cloned() {
+                Some(Hosted::Here(damaged)) if lost && damaged.is_damaged() => {
+                    replicas.hosted.insert(of, Hosted::Creating);
+                    (None, Some(damaged))
+                }
+                Some(Hosted::Here(partition)) => {
+                    if lost {
+                        self.correct_assignment(image, &partition);
+                    }
+                    (Some(partition), None)
+                }
                 // Whoever creates it looks at the newest metadata afterwards.
                 Some(Hosted::Creating) => return,
                 None => {
-                    let found = replicas.found.remove(&of);
+                    let (found, damaged) = match replicas.found.remove(&of) {
+                        damaged if lost => (None, damaged),
+                        found => (found, None),
+                    };
                     let hosted = found.clone().map_or(Hosted::Creating, Hosted::Here);
                     replicas.hosted.insert(of, hosted);
                     if let Some(found) = &found {
                         self.configure(image, found);
                         self.correct_assignment(image, found);
                     }
-                    found
+                    (found, damaged)
                 }
             }
         };
+        if let Some(damaged) = damaged {
+            self.discard_damaged(&damaged);
+        }
         match partition {
             Some(partition) => self.update(&partition, state),
             None => {
@@ -275,6 +290,18 @@ impl Partitions {
                 task::spawn(async move { partitions.create(of, topic).await });
             }
         }
+    }
+
+    /// Others have all that is committed of this replica's partition, and it is of no use: it is set aside, to be copied
+    /// anew.
+    fn discard_damaged(&self, damaged: &Partition) {
+        reachable!("a damaged replica is copied anew");
+        tracing::warn!(partition = %damaged.id(), topic = %damaged.topic(), "a damaged log is set aside");
+        self.moves.lock().underway.remove(&damaged.id());
+        self.change_fetching(FetchChange::Stop { partition: damaged.id() });
+        damaged.stop();
+        self.set_aside(damaged.directory(), &damaged.directory_name());
+        observe::emit(|| LogEvent::Deleted { partition: damaged.id() });
     }
 
     /// Brings the metadata of a partition to its replica, and what that makes of it to the fetchers.
@@ -390,6 +417,17 @@ impl Directory {
     fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Acquire)
     }
+}
+
+/// Whether the controller counts on a broker's replica no more (KIP-858).
+fn is_lost(state: &PartitionImage, local: BrokerId) -> bool {
+    creation::assigned_directory(state, local) == Some(DirectoryId::LOST)
+}
+
+/// Whether it does not, and somebody else leads who has all that is committed.
+fn is_replaceable(state: &PartitionImage, local: BrokerId) -> bool {
+    let elsewhere = state.leader.is_some_and(|leader| leader != local);
+    is_lost(state, local) && elsewhere && !state.isr.contains(&local)
 }
 
 /// The settings of a topic, as its logs need them.

@@ -204,6 +204,16 @@ identity!(
     /// A log directory's identity, kept in its `meta.properties` (KIP-858).
     DirectoryId
 );
+impl DirectoryId {
+    /// Of a replica whose records are nowhere on its broker any more (`DirectoryId.LOST`).
+    pub const LOST: Self = Self(Uuid::from_u128(1));
+
+    /// Whether it names a directory, rather than that none was chosen or that it is lost.
+    pub fn is_chosen(self) -> bool {
+        self != Self::ZERO && self != Self::LOST
+    }
+}
+
 identity!(
     /// One start of one broker process (KIP-631).
     IncarnationId

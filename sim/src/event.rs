@@ -1,7 +1,7 @@
 //! What the simulated world itself does: operations of its clients, and faults. Emitted like every other event, so that
 //! it stands in the trace, in the order in which it happened.
 
-use protocol::ids::{Offset, PartitionIndex};
+use protocol::ids::{Offset, PartitionIndex, TopicPartition};
 use runtime::observe::{Digest, Event};
 
 /// The identity of a record that a workload wrote: unique in a run, carried in the record's value.
@@ -118,6 +118,13 @@ pub enum ClientEvent {
         /// Which reader; the final drain is reader `u32::MAX`.
         reader: u32,
     },
+    /// A reader received a batch that is not what was written.
+    GotDamaged {
+        /// Where from.
+        from: NamedPartition,
+        /// Where it is in the partition.
+        offset: Offset,
+    },
 }
 
 impl ClientEvent {
@@ -135,6 +142,7 @@ impl Event for ClientEvent {
             Self::DeletionInvoked { .. } => "deletion-invoked",
             Self::DeletionAcknowledged { .. } => "deletion-acknowledged",
             Self::Polled { .. } => "polled",
+            Self::GotDamaged { .. } => "got-damaged",
         }
     }
 
@@ -146,6 +154,7 @@ impl Event for ClientEvent {
             }
             Self::SendAcknowledged { to, tag, offset, .. } => (to, tag, offset.map_or(-1, |offset| offset.0)),
             Self::Polled { from, offset, tag, .. } => (from, tag, offset.0),
+            Self::GotDamaged { from, offset } => (from, &NO_RECORD, offset.0),
             Self::DeletionInvoked { of, before } => (of, &NO_RECORD, before.map_or(-1, |before| before.0)),
             Self::DeletionAcknowledged { of, low_watermark } => (of, &NO_RECORD, low_watermark.0),
         };
@@ -192,6 +201,15 @@ pub enum WorldEvent {
         /// What, in a scenario's words.
         what: String,
     },
+    /// A bit of what a node has stored flipped, and nobody was told.
+    Rotted {
+        /// The node's id in the cluster.
+        broker: i32,
+        /// In which partition.
+        partition: TopicPartition,
+        /// The first offset of the batch that it is in.
+        offset: Offset,
+    },
     /// A node's process ended by a crash; `power` says whether its disks may have lost bytes.
     Crashed {
         /// The node's id in the cluster.
@@ -226,6 +244,7 @@ impl Event for WorldEvent {
             Self::FaultBegan { .. } => "fault-began",
             Self::FaultEnded { .. } => "fault-ended",
             Self::Operated { .. } => "operated",
+            Self::Rotted { .. } => "rotted",
             Self::Crashed { .. } => "crashed",
             Self::EndedItself { .. } => "ended-itself",
             Self::Stopped { .. } => "stopped",
@@ -247,6 +266,12 @@ impl Event for WorldEvent {
                 into.str(kind);
             }
             Self::Operated { what } => into.str(what),
+            Self::Rotted { broker, partition, offset } => {
+                into.i64(i64::from(*broker));
+                into.bytes(partition.topic_id.0.as_bytes());
+                into.i64(i64::from(partition.partition.0));
+                into.i64(offset.0);
+            }
             Self::Crashed { broker, power } => {
                 into.i64(i64::from(*broker));
                 into.u64(u64::from(*power));

@@ -6,6 +6,7 @@
 use crate::{event::Impairs, world::World};
 use protocol::api::ApiKey;
 
+mod bit_flip;
 mod client_cut;
 mod clock_skew;
 mod clog;
@@ -110,6 +111,7 @@ pub fn all() -> &'static [Kind] {
         sync_fails::KIND,
         disk_full::KIND,
         disk_error::KIND,
+        bit_flip::KIND,
     ]
 }
 

@@ -30,7 +30,9 @@ impl History {
             ClientEvent::SendUnknown { .. } => self.unknown += 1,
             ClientEvent::Polled { reader: ClientEvent::DRAIN, .. } => self.drained += 1,
             ClientEvent::Polled { .. } => self.polled += 1,
-            ClientEvent::DeletionInvoked { .. } | ClientEvent::DeletionAcknowledged { .. } => {}
+            ClientEvent::GotDamaged { .. }
+            | ClientEvent::DeletionInvoked { .. }
+            | ClientEvent::DeletionAcknowledged { .. } => {}
         }
     }
 }

@@ -17,6 +17,8 @@ use std::{
 };
 use storage::event::LogEvent;
 
+mod budget;
+
 /// One batch in a replica's log, by its outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batch {
@@ -199,6 +201,8 @@ pub struct Ledger {
     pub deleted: BTreeMap<TopicPartition, Offset>,
     /// The batches that the last event committed, with their partition.
     pub newly_committed: Vec<(TopicPartition, Batch)>,
+    /// What rotted, until it was copied anew.
+    rot: BTreeMap<(BrokerId, TopicPartition), budget::Rot>,
     /// The metadata record that the last event brought for the first time, with the image before it.
     pub new_record: Option<(MetadataOffset, Record, Image)>,
 }
@@ -279,25 +283,6 @@ impl Ledger {
         Ok(())
     }
 
-    /// Whether a crash of `broker` keeps the promise for each of its partitions: once any replica has lost un-synced bytes,
-    /// no more than `min.insync.replicas - 1` may be back from unclean ends and not yet caught up (KIP-966). The controllers
-    /// cannot tell a killed process from a power loss, so both count; while nothing was lost, any number may be killed.
-    ///
-    /// `at_risk` names those that may crash by themselves at any time, and whether that may lose what is yet to be written.
-    pub fn may_crash(&self, broker: BrokerId, power: bool, at_risk: &BTreeMap<BrokerId, bool>) -> bool {
-        let Some(node) = self.nodes.get(&broker) else { return true };
-        node.replicas.iter().all(|(partition, own)| {
-            let others = self.nodes.iter().filter(|(id, _)| **id != broker);
-            let others = others.filter_map(|(id, other)| Some((at_risk.get(id), other.replicas.get(partition)?)));
-            let others: Vec<_> = others.collect();
-            let lossy = (power && (own.log_end_offset > own.synced || at_risk.get(&broker) == Some(&true)))
-                || own.damaged
-                || others.iter().any(|(risk, other)| other.damaged || *risk == Some(&true));
-            let unclean = 1 + others.iter().filter(|(risk, other)| other.unclean || risk.is_some()).count();
-            !lossy || unclean < self.min_isr_least.get(partition).copied().unwrap_or(1)
-        })
-    }
-
     fn log_event(&mut self, broker: BrokerId, event: &LogEvent) {
         let of = partition_of(event);
         let node = self.nodes.entry(broker).or_default();
@@ -308,11 +293,22 @@ impl Ledger {
         // A power loss undoes a deletion that was not on the device.
         if is_back && let Some(replica) = node.deleted.remove(&of) {
             node.replicas.entry(of).or_insert(replica);
+            self.rot_is_back(broker, of);
         }
-        if let LogEvent::Deleted { .. } = event {
-            node.deleted.extend(node.replicas.remove_entry(&of));
-            return;
+        let node = self.nodes.entry(broker).or_default();
+        match event {
+            LogEvent::Deleted { .. } => {
+                node.deleted.extend(node.replicas.remove_entry(&of));
+                return self.rot_is_cut(broker, of, Offset::ZERO);
+            }
+            LogEvent::Opened { log_end_offset: to, .. } | LogEvent::Truncated { to, .. } => {
+                self.rot_is_cut(broker, of, *to);
+            }
+            LogEvent::Restarted { .. } => self.rot_is_cut(broker, of, Offset::ZERO),
+            LogEvent::StartAdvanced { to, .. } => self.rot_is_deleted(broker, of, *to),
+            _ => {}
         }
+        let node = self.nodes.entry(broker).or_default();
         let replica = node.replicas.entry(of).or_default();
         match event {
             LogEvent::Opened { log_start_offset, log_end_offset, .. } => {
@@ -422,6 +418,8 @@ impl Ledger {
             | ReplicaEvent::ProduceWaits { .. }
             | ReplicaEvent::ProduceWaited { .. }
             | ReplicaEvent::Acknowledged { .. }
+            | ReplicaEvent::Damaged { .. }
+            | ReplicaEvent::BrokenBatch { .. }
             | ReplicaEvent::Diverged { .. } => {}
         }
     }
@@ -452,6 +450,7 @@ impl Ledger {
                 node.replicas.values_mut().for_each(|replica| replica.leading = None);
             }
             WorldEvent::Started { broker } => self.nodes.entry(BrokerId(*broker)).or_default().running = true,
+            WorldEvent::Rotted { broker, partition, offset } => self.rots(BrokerId(*broker), *partition, *offset),
             WorldEvent::FaultEnded { .. }
             | WorldEvent::Operated { .. }
             | WorldEvent::EndedItself { .. }
@@ -509,6 +508,7 @@ impl Ledger {
         for member in isr.into_iter().filter(|member| self.is_current(*member)).collect::<Vec<_>>() {
             let replica = self.replica_mut(member, of);
             (replica.unclean, replica.damaged) = (false, false);
+            self.rot_is_mended(member, of);
         }
     }
 }

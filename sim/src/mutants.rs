@@ -316,6 +316,22 @@ pub const ALL: &[Mutant] = &[
         expected: &["settles", "progress_under_minority_fault"],
         seeds_max: 20,
     },
+    Mutant {
+        id: "S16",
+        name: "unchecked-reads",
+        source: "Kafka leaves it to whoever gets it",
+        about: "a leader sends what it reads without a look at it",
+        expected: &["damage_is_never_sent", "settles", "one_value_per_offset", "polls_in_order"],
+        seeds_max: 1000,
+    },
+    Mutant {
+        id: "S17",
+        name: "lost-replica-keeps-its-place",
+        source: "KIP-858, KIP-903",
+        about: "a leader counts on what it knew of a replica that was lost when that one is copied anew",
+        expected: &["isr_covers_high_watermark", "high_watermark_is_covered", "leader_is_complete", "prefixes_agree"],
+        seeds_max: 1000,
+    },
 ];
 
 /// The mutant with this id or name.

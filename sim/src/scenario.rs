@@ -135,6 +135,8 @@ pub enum WorkloadKind {
     Produce,
     /// Reads from the beginning, and goes on reading.
     Consume,
+    /// Reads everything from the beginning, again and again.
+    Reread,
     /// Deletes the topic and creates it again, over and over, and writes to it while it is there.
     Recreate,
     /// Moves the topic's partitions between brokers, takes moves back, has preferred leaders elected.
@@ -149,7 +151,7 @@ impl WorkloadKind {
     /// Whether it is an operator, who leaves the cluster alone once the faults are over.
     pub fn is_operator(self) -> bool {
         match self {
-            Self::Produce | Self::Consume | Self::Recreate => false,
+            Self::Produce | Self::Consume | Self::Reread | Self::Recreate => false,
             Self::Reassign | Self::Reconfigure | Self::DeleteRecords => true,
         }
     }

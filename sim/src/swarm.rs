@@ -80,6 +80,9 @@ pub fn scenario(seed: u64) -> Scenario {
     if draws.chance("consume", 0, 50) {
         workloads.push(Workload { kind: WorkloadKind::Consume, clients: 1, ..workloads[0].clone() });
     }
+    if draws.chance("reread", 0, 25) {
+        workloads.push(Workload { kind: WorkloadKind::Reread, clients: 1, ..workloads[0].clone() });
+    }
     if draws.chance("mixed-acks", 0, 30) {
         // Whoever waits for all and soon gives up is told of refusals.
         let gives_up = Some(Span::millis(draws.log_between("gives-up", 0, 500, 5_000)));

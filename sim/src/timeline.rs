@@ -7,6 +7,7 @@ use crate::{
     ledger::Ledger,
     observed::{Fact, Observed},
 };
+use broker::event::ReplicaEvent;
 use controller::event::ControllerEvent;
 use metadata::record::Record;
 use protocol::ids::{BrokerId, LeaderEpoch, TopicPartition};
@@ -64,6 +65,11 @@ impl Timeline {
             Fact::World(WorldEvent::Operated { what }) => self.say(at, "OPERATOR", what),
             Fact::World(WorldEvent::EndedItself { broker }) => {
                 self.say(at, &format!("broker {broker}"), "ended itself")
+            }
+            Fact::Replica(ReplicaEvent::Damaged { partition }) => {
+                let topic = ledger.image.topic(partition.topic_id).map_or("?", |topic| &*topic.name);
+                let how = format!("finds its {topic}-{} damaged", partition.partition);
+                self.say(at, &format!("broker {}", observed.broker), &how);
             }
             Fact::World(WorldEvent::Healed) => self.say(at, "HEAL", "everything"),
             Fact::Controller(ControllerEvent::Activated { term })

@@ -11,6 +11,7 @@ use client::{
     ClientError, ConsumerRecord, PartitionName,
     admin::{Admin, NewTopic},
     cluster::{Cluster, ClusterOptions},
+    consumer::ConsumerError,
 };
 use protocol::{error_code::ErrorCode, ids::PartitionIndex};
 use runtime::{
@@ -26,6 +27,7 @@ mod drain;
 mod operate;
 mod produce;
 mod recreate;
+mod reread;
 
 /// Writers of the final check have ids from here on.
 const DRAIN_WRITER: u32 = 1 << 24;
@@ -136,6 +138,7 @@ pub fn start(world: &mut World, scenario: &Scenario) -> Running {
                     WorkloadKind::Produce => produce::run(cluster, &workload, partitions, writer, stopping).await,
                     WorkloadKind::Recreate => recreate::run(cluster, &workload, &topic, stopping).await,
                     WorkloadKind::Consume => consume::run(cluster, &workload, partitions, writer, stopping).await,
+                    WorkloadKind::Reread => reread::run(cluster, &workload, partitions, writer, stopping).await,
                     WorkloadKind::Reassign | WorkloadKind::Reconfigure | WorkloadKind::DeleteRecords => {
                         operate::run(cluster, workload.kind, &topic, brokers, stopping).await;
                     }
@@ -211,6 +214,14 @@ fn options(world: &World) -> ClusterOptions {
 
 fn named(name: &PartitionName) -> NamedPartition {
     NamedPartition { topic: name.topic.to_string(), partition: name.partition }
+}
+
+/// A poll failed. Whatever it is, the next one tries again.
+async fn failed(error: &ConsumerError) {
+    if let ConsumerError::Damaged { partition, offset, .. } = error {
+        observe::emit(|| ClientEvent::GotDamaged { from: named(partition), offset: *offset });
+    }
+    time::sleep(Duration::from_millis(200)).await;
 }
 
 fn polled(record: &ConsumerRecord, reader: u32) {

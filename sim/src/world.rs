@@ -34,6 +34,7 @@ use std::{
 
 mod disks;
 mod links;
+mod rot;
 
 pub use disks::Which;
 

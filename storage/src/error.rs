@@ -73,6 +73,12 @@ impl LogError {
         matches!(self, Self::Io { source, .. } if !of_a_file(source.kind()))
     }
 
+    /// Whether what is stored is not what was written, and it is not the disk that refuses: the log is of no use any more,
+    /// and the others in its directory are.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Corrupt { .. } | Self::Malformed { .. })
+    }
+
     /// What a client or a follower is told: the disk's trouble is always `KAFKA_STORAGE_ERROR`.
     pub fn error_code(&self) -> ErrorCode {
         ErrorCode::KafkaStorageError

@@ -5,6 +5,7 @@
 //! drives it under the partition's lock. What waits for the device is returned as a future, made under that lock and
 //! awaited outside it.
 
+mod batch_reader;
 mod durability;
 mod index;
 mod offset_index;

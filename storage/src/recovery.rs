@@ -6,9 +6,8 @@
 //! the device. Such a log is not opened, and not cut, for another replica has the data. Indexes, leader epochs and producers are derived from what remains. Nothing here depends on how far
 //! an earlier attempt came.
 
-mod reader;
-
 use crate::{
+    batch_reader::BatchReader,
     config::LogConfig,
     directory,
     durability::{Durability, EPOCHS_FILE},
@@ -23,7 +22,6 @@ use protocol::{
     ids::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicPartition, WallMillis},
     record_batch::{BatchHeader, check_crc, records},
 };
-use reader::Reader;
 use runtime::disk::{Disk, File, Open};
 use std::{collections::BTreeSet, io};
 
@@ -416,7 +414,7 @@ impl Loading {
     fn scan_segment(&mut self, segment: &mut Segment) -> Result<u64, LogError> {
         let size = segment.size;
         segment.reset();
-        let mut reader = Reader::new(segment.file.clone(), size);
+        let mut reader = BatchReader::new(segment.file.clone(), size);
         let mut last_epoch = self.epochs.latest().map(|entry| entry.leader_epoch);
         while segment.size < size {
             let read = reader.batch(segment.size).map_err(|error| LogError::io("read", segment.path("log"), error))?;

@@ -53,12 +53,14 @@ pub(crate) struct Segment {
     pub first_timestamp: Option<WallMillis>,
     pub created: WallMillis,
     bytes_since_index: u64,
+    /// How large the file was when it was opened: what lies below is of an earlier life.
+    found: u64,
     recent: VecDeque<Boundary>,
     /// The path of its files, less the suffix.
     stem: Arc<str>,
 }
 
-fn corrupt(stem: &str, position: u64, what: impl ToString) -> LogError {
+pub(crate) fn corrupt(stem: &str, position: u64, what: impl ToString) -> LogError {
     LogError::Corrupt { path: format!("{stem}.log"), position, what: what.to_string() }
 }
 
@@ -91,6 +93,7 @@ impl Segment {
             first_timestamp: None,
             created: now,
             bytes_since_index: 0,
+            found: size,
             recent: VecDeque::new(),
             stem: stem.into(),
         })
@@ -99,6 +102,16 @@ impl Segment {
     /// The path of one of its files.
     pub fn path(&self, suffix: &str) -> String {
         format!("{}.{suffix}", self.stem)
+    }
+
+    /// The path of its files, less the suffix.
+    pub fn stem(&self) -> &Arc<str> {
+        &self.stem
+    }
+
+    /// Whether the batch at a position was written by this process a moment ago.
+    pub fn is_fresh(&self, position: u64) -> bool {
+        position >= self.found && self.recent.front().is_some_and(|oldest| position >= oldest.position)
     }
 
     fn corrupt(&self, position: u64, what: impl ToString) -> LogError {
@@ -165,10 +178,18 @@ impl Segment {
             Err(_) => true,
         };
         if agrees || hint == 0 {
-            return Ok(found?.map(|(span, _)| span));
+            let found = found?.map(|(span, _)| span);
+            let gap = found.is_some_and(|span| span.base_offset > offset);
+            return if gap && hint > 0 { self.find_after_gap(hint, offset) } else { Ok(found) };
         }
         tracing::warn!(path = self.path("index"), hint, offset = offset.0, "an index does not agree with its log");
         Ok(self.find_from(0, offset)?.map(|(span, _)| span))
+    }
+
+    /// Compaction leaves gaps; so seems to a batch whose offset was damaged, which the batch before it shows.
+    fn find_after_gap(&self, hint: u64, offset: Offset) -> Result<Option<Span>, LogError> {
+        let earlier = self.offset_index.floor_position(hint - 1).unwrap_or(0);
+        Ok(self.find_from(earlier, offset)?.map(|(span, _)| span))
     }
 
     fn find_recent(&self, offset: Offset) -> Option<Span> {
@@ -183,11 +204,15 @@ impl Segment {
     fn find_from(&self, position: u64, offset: Offset) -> Result<Option<(Span, bool)>, LogError> {
         let mut headers = self.headers(position, self.size);
         let mut seen = false;
+        let mut expected = self.base_offset;
         while let Some((header, position)) = headers.next()? {
+            if header.base_offset < expected {
+                return Err(self.corrupt(position, format!("offset {} follows {expected}", header.base_offset)));
+            }
             if header.last_offset() >= offset {
                 return Ok(Some((Span::of(&header, position), seen)));
             }
-            seen = true;
+            (expected, seen) = (header.next_offset(), true);
         }
         Ok(None)
     }

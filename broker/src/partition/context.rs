@@ -3,6 +3,7 @@
 //! It never decides anything. Made by [`crate::partitions`], read under a partition's lock.
 
 use super::isr::{Brokers, IsrProposal};
+use crate::partitions::moving::Assignment;
 use crate::throttle::Throttles;
 use metadata::image::Image;
 use protocol::ids::{BrokerEpoch, BrokerId, MonotonicMillis, TopicPartition, WallMillis};
@@ -65,6 +66,8 @@ pub struct ReplicaContext {
     pub proposals: mpsc::UnboundedSender<Proposed>,
     /// Where the number of a log directory goes whose disk failed.
     pub failures: mpsc::UnboundedSender<usize>,
+    /// Where it goes that a replica is in another directory than the controller thinks, or damaged.
+    pub assignments: mpsc::UnboundedSender<Assignment>,
     /// How fast named replicas may be copied.
     pub throttles: Throttles,
 }

@@ -10,7 +10,7 @@ use super::state::{Cut, EpochEnd, FollowerPosition, Role};
 use crate::event::ReplicaEvent;
 use protocol::error_code::ErrorCode;
 use protocol::ids::{LeaderEpoch, Offset};
-use protocol::record_batch::batches;
+use protocol::record_batch::{BatchError, batches};
 use runtime::{observe, sometimes, task};
 use std::sync::Arc;
 use storage::{AppendError, LogError, SyncTask};
@@ -113,8 +113,15 @@ impl Partition {
         if !records.is_empty()
             && let Err(error) = replica.log.append_as_follower(records)
         {
-            if let AppendError::Log(cause) = &error {
-                self.fail(&mut replica, cause);
+            match &error {
+                AppendError::Log(cause) => self.fail(&mut replica, cause),
+                AppendError::Invalid(BatchError::BadCrc { .. }) => {
+                    observe::emit(|| ReplicaEvent::BrokenBatch { partition: self.id });
+                }
+                AppendError::Producer(_)
+                | AppendError::TooLarge { .. }
+                | AppendError::Invalid(_)
+                | AppendError::LeaderEpochWentBack { .. } => {}
             }
             return Err(error.into());
         }

@@ -108,7 +108,8 @@ pub struct ListedOffset {
 }
 
 impl Partition {
-    /// Reads for a consumer or a follower, and counts how far a follower has come (`Partition.fetchRecords`).
+    /// Reads for a consumer or a follower, and counts how far a follower has come (`Partition.fetchRecords`). What is
+    /// read is what was written, or nothing: Kafka leaves that to whoever gets it.
     ///
     /// # Errors
     /// See [`FetchError`].
@@ -119,6 +120,37 @@ impl Partition {
         limits: FetchLimits,
         arrival: Arrival,
     ) -> Result<Fetched, FetchError> {
+        let (fetched, cuts) = self.find(position, reader, limits, arrival)?;
+        if let Some(records) = &fetched.records {
+            self.check(records, cuts)?;
+        }
+        Ok(fetched)
+    }
+
+    /// Checks what is about to be sent, without the lock.
+    fn check(&self, records: &LogSlice, cuts: u64) -> Result<(), FetchError> {
+        let Err(error) = records.check() else { return Ok(()) };
+        // S16 of the bug zoo is what Kafka does.
+        if mutant!("S16") {
+            mutant_diverged!("S16");
+            return Ok(());
+        }
+        let mut replica = self.replica.lock();
+        // What was cut meanwhile need not be what it was.
+        if replica.cuts == cuts {
+            self.fail(&mut replica, &error);
+        }
+        Err(ReadError::Log(error).into())
+    }
+
+    /// Finds what a fetch gets, and says how often the log had been cut by then.
+    fn find(
+        &self,
+        position: &FetchPosition,
+        reader: &Reader,
+        limits: FetchLimits,
+        arrival: Arrival,
+    ) -> Result<(Fetched, u64), FetchError> {
         let mut replica = self.replica.lock();
         let last_stable_offset = replica.log.last_stable_offset(replica.state.high_watermark());
         let plan = {
@@ -152,14 +184,15 @@ impl Partition {
             }
             self.carry_out(&mut replica, effects);
         }
-        Ok(Fetched {
+        let fetched = Fetched {
             records,
             diverging,
             high_watermark: replica.state.high_watermark(),
             last_stable_offset,
             log_start_offset: replica.state.log_start_offset(),
             upto,
-        })
+        };
+        Ok((fetched, replica.cuts))
     }
 
     /// Whether a follower is left without records: the topic names this leader, the throttle is used up, and the follower

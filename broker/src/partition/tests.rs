@@ -78,12 +78,11 @@ fn context(local: i32) -> (Arc<ReplicaContext>, mpsc::UnboundedReceiver<Proposed
     let (proposals, taken) = mpsc::unbounded_channel();
     let image = CurrentImage::default();
     image.set(Arc::new(self::image()));
-    let failures = mpsc::unbounded_channel().0;
-    let throttles = Throttles::new(&Properties::new());
-    (
-        Arc::new(ReplicaContext { local: BrokerId(local), lag_max: LAG_MAX, image, proposals, failures, throttles }),
-        taken,
-    )
+    let (failures, assignments) = (mpsc::unbounded_channel().0, mpsc::unbounded_channel().0);
+    let (local, throttles) = (BrokerId(local), Throttles::new(&Properties::new()));
+    let lag_max = LAG_MAX;
+    let context = ReplicaContext { local, lag_max, image, proposals, failures, assignments, throttles };
+    (Arc::new(context), taken)
 }
 
 impl Bench {

@@ -1,11 +1,12 @@
 //! Making the log of a new replica, and removing that of one that is gone.
 
+use super::moving::Assignment;
 use super::{Hosted, Partitions, log_config};
 use crate::partition::Partition;
 use crate::partition::context::wall_now;
 use metadata::config::TopicConfig;
 use metadata::image::PartitionImage;
-use protocol::ids::{BrokerId, TopicPartition};
+use protocol::ids::{BrokerId, DirectoryId, TopicPartition};
 use runtime::{reachable, task, time};
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,9 +102,13 @@ impl Partitions {
                     return Ok(None);
                 }
                 // A log is there that could not be opened when the broker started. A follower gets its records again from
-                // its leader; a leader may have the only ones.
-                let leads = image.partition(of).is_some_and(|state| state.leader == Some(self.context.local));
-                if leads {
+                // its leader; anybody else may have the only ones.
+                let local = self.context.local;
+                let follows = |state: &PartitionImage| {
+                    state.leader.is_some_and(|leader| leader != local) && !state.isr.contains(&local)
+                };
+                if !image.partition(of).is_some_and(follows) {
+                    let _ = self.context.assignments.send(Assignment { partition: of, directory: DirectoryId::LOST });
                     return Err(error);
                 }
                 reachable!("a log that could not be opened was set aside for a new copy");
@@ -198,7 +203,7 @@ impl Partitions {
     }
 }
 
-pub(super) fn assigned_directory(state: &PartitionImage, local: BrokerId) -> Option<protocol::ids::DirectoryId> {
+pub(super) fn assigned_directory(state: &PartitionImage, local: BrokerId) -> Option<DirectoryId> {
     let at = state.replicas.iter().position(|replica| *replica == local)?;
     state.directories.get(at).copied()
 }

@@ -127,6 +127,7 @@ impl Partitions {
             image: CurrentImage::default(),
             proposals,
             failures,
+            assignments,
             throttles: Throttles::new(&config.properties),
         });
         let (mut logs, mut interrupted) = (Vec::new(), Vec::new());
@@ -151,7 +152,6 @@ impl Partitions {
             replicas: Lock::new(super::RANK, Replicas { found, ..Replicas::default() }),
             fetching,
             moves: Lock::new(MOVES_RANK, Moves { interrupted, ..Moves::default() }),
-            assignments,
             failures: Lock::new(FAILURES_RANK, Some(failures_taken)),
             failed: Notify::new(),
             device: Arc::new(Semaphore::new(super::AT_ONCE)),

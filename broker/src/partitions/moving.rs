@@ -158,9 +158,10 @@ impl Partitions {
     }
 
     /// Tells the controller where a replica is, if the metadata says otherwise. Where there is one directory only, nobody
-    /// needs to know.
+    /// needs to know but of a replica that was lost.
     pub(super) fn correct_assignment(&self, image: &Image, partition: &Partition) {
-        if self.directories.len() > 1 && self.assigned(image, partition.id()) != Some(partition.directory()) {
+        let lost = image.partition(partition.id()).is_some_and(|state| super::is_lost(state, self.context.local));
+        if (lost || self.directories.len() > 1) && self.assigned(image, partition.id()) != Some(partition.directory()) {
             self.assign(partition.id(), partition.directory());
         }
     }
@@ -168,7 +169,7 @@ impl Partitions {
     fn assign(&self, partition: TopicPartition, number: usize) {
         reachable!("a broker tells the controller in which directory a replica is");
         // A receiver that is gone has stopped already.
-        let _ = self.assignments.send(Assignment { partition, directory: self.directories[number].id });
+        let _ = self.context.assignments.send(Assignment { partition, directory: self.directories[number].id });
     }
 
     fn assigned(&self, image: &Image, of: TopicPartition) -> Option<usize> {

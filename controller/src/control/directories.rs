@@ -6,6 +6,7 @@
 //! broker has only one, nothing is chosen, for with it goes the broker.
 
 use super::draft::Draft;
+use super::partitions;
 use metadata::image::{BrokerImage, Image, PartitionImage};
 use metadata::record::Record;
 use protocol::error_code::ErrorCode;
@@ -25,7 +26,7 @@ impl Loads {
     pub fn of(image: &Image) -> Self {
         let mut loads = BTreeMap::new();
         let each = image.partitions().flat_map(|(_, state)| &state.directories);
-        for directory in each.filter(|directory| **directory != DirectoryId::ZERO) {
+        for directory in each.filter(|directory| directory.is_chosen()) {
             *loads.entry(*directory).or_default() += 1;
         }
         let choice = !loads.is_empty() || image.brokers().any(|(_, broker)| broker.directories.len() > 1);
@@ -63,10 +64,12 @@ pub(super) fn is_online(image: &Image, state: &PartitionImage, replica: BrokerId
 }
 
 /// A broker has started without directories that were chosen for replicas of it: it keeps them in others, which it chooses.
+/// What is lost stays so until the broker says where it has copied it to.
 pub(super) fn forget_lost(draft: &mut Draft<'_>, broker_id: BrokerId) {
     let image = draft.image().clone();
     for (of, state) in image.partitions() {
-        if state.replicas.contains(&broker_id) && !is_online(&image, state, broker_id) {
+        let is_lost = directory_of(state, broker_id) == DirectoryId::LOST;
+        if state.replicas.contains(&broker_id) && !is_lost && !is_online(&image, state, broker_id) {
             let TopicPartition { topic_id, partition } = of;
             draft.push(Record::ReplicaDirectory { topic_id, partition, broker_id, directory: DirectoryId::ZERO });
         }
@@ -75,7 +78,8 @@ pub(super) fn forget_lost(draft: &mut Draft<'_>, broker_id: BrokerId) {
 
 /// A broker says where replicas of it are (`ReplicationControlManager.handleAssignReplicasToDirs`). A directory that the
 /// broker has not registered, or that has failed, is refused with `LOG_DIR_NOT_FOUND`: the broker tells of its failure by
-/// itself.
+/// itself. With [`DirectoryId::LOST`] a broker says that what it has of a partition is damaged:
+/// see [`partitions::lose_replica`].
 pub(super) fn assign(draft: &mut Draft<'_>, request: AssignReplicasToDirsRequest) -> AssignReplicasToDirsResponse {
     let broker_id = BrokerId::from(request.broker_id);
     let registered = draft.image().broker(broker_id).map(|broker| broker.epoch);
@@ -113,6 +117,12 @@ fn assign_one(
     let state = topic.partition(partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     if !state.replicas.contains(&broker_id) {
         return Err(ErrorCode::NotLeaderOrFollower);
+    }
+    if directory == DirectoryId::LOST {
+        return match directory_of(state, broker_id) {
+            DirectoryId::LOST => Ok(()),
+            _ => partitions::lose_replica(draft, of, broker_id),
+        };
     }
     if !image.broker(broker_id).is_some_and(|broker| broker.directories.contains(&directory)) {
         return Err(ErrorCode::LogDirNotFound);

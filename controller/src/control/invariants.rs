@@ -4,7 +4,7 @@ use super::partitions::unclean_election;
 use metadata::config::{Properties, TopicConfig};
 use metadata::image::{BrokerImage, Image, PartitionImage};
 use metadata::record::{LeaderRecoveryState, Record};
-use protocol::ids::{BrokerEpoch, BrokerId, TopicPartition};
+use protocol::ids::{BrokerEpoch, BrokerId, DirectoryId, TopicPartition};
 use std::collections::BTreeSet;
 
 /// Checks one record with the image before and after it.
@@ -24,8 +24,10 @@ fn epochs_only_rise(before: &Image, after: &Image) {
         assert_eq!(new.partition_epoch, old.partition_epoch.next(), "partition epoch of {of}");
         let left = old.replicas.iter().any(|replica| !new.replicas.contains(replica));
         let kept = new.leader == old.leader && !left;
-        let expected = if kept { old.leader_epoch } else { old.leader_epoch.next() };
-        assert_eq!(new.leader_epoch, expected, "leader epoch of {of}: {old:?} -> {new:?}");
+        // Of a replica that is lost nothing is to count on that was known before.
+        let lost = new.directories.contains(&DirectoryId::LOST);
+        let (stays, rises) = (new.leader_epoch == old.leader_epoch, new.leader_epoch == old.leader_epoch.next());
+        assert!((kept && stays) || ((!kept || lost) && rises), "leader epoch of {of}: {old:?} -> {new:?}");
     }
     for (id, new) in after.brokers() {
         if let Some(old) = before.broker(id) {

@@ -17,7 +17,9 @@ use metadata::config::ElectionConfig;
 use metadata::image::{Image, PartitionImage};
 use metadata::record::{LeaderRecoveryState, Record};
 use protocol::error_code::ErrorCode;
-use protocol::ids::{BrokerEpoch, BrokerId, LeaderEpoch, PartitionEpoch, PartitionIndex, TopicId, TopicPartition};
+use protocol::ids::{
+    BrokerEpoch, BrokerId, DirectoryId, LeaderEpoch, PartitionEpoch, PartitionIndex, TopicId, TopicPartition,
+};
 use protocol::messages::alter_partition_request::{BrokerState, PartitionData};
 use protocol::messages::{
     AlterPartitionRequest, AlterPartitionResponse, WireBrokerId, alter_partition_response as response,
@@ -256,6 +258,23 @@ pub fn unclean_election(before: &PartitionImage, record: &Record) -> bool {
     }
 }
 
+/// The record that does nothing but raise the leader epoch.
+fn leader_change(of: TopicPartition, leader: BrokerId) -> Record {
+    let TopicPartition { topic_id, partition } = of;
+    Record::PartitionChange {
+        topic_id,
+        partition,
+        isr: None,
+        elr: None,
+        last_known_elr: None,
+        leader: Some(Some(leader)),
+        leader_recovery_state: None,
+        replicas: None,
+        adding_replicas: None,
+        removing_replicas: None,
+    }
+}
+
 /// The change that a topic's settings allow, before anything is changed.
 fn change_of<'a>(
     config: ElectionConfig,
@@ -303,6 +322,40 @@ pub(super) fn remove_offline_replicas(draft: &mut Draft<'_>, broker_id: BrokerId
         change.isr.retain(|replica| *replica != broker_id);
         change.outcome()
     });
+}
+
+/// A broker cannot read what it has of a partition: it is out of the ISR and the ELR and leads it no more, until it has
+/// copied it anew. The leader epoch rises even where the leader stays, so that nothing counts any more of how far that
+/// replica had come: its next life has the same broker epoch.
+///
+/// # Errors
+/// `INELIGIBLE_REPLICA` when nobody else could lead who holds all that is committed: what can be read of it is then all
+/// that there is, and is kept.
+pub(super) fn lose_replica(draft: &mut Draft<'_>, of: TopicPartition, broker_id: BrokerId) -> Result<(), ErrorCode> {
+    let image = draft.image().clone();
+    let topic = image.topic(of.topic_id).ok_or(ErrorCode::UnknownTopicId)?;
+    let state = topic.partition(of.partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let acceptable = |replica| replica != broker_id && is_acceptable(&image, state, replica);
+    let mut change = Change::of(state, draft.election_config(&topic.name), &acceptable);
+    change.isr.retain(|replica| *replica != broker_id);
+    change.unclean = Some(broker_id);
+    let outcome = change.outcome();
+    let complete = |leader: &BrokerId| state.isr.contains(leader) || state.elr.contains(leader);
+    let Some(leader) = outcome.leader.filter(complete) else { return Err(ErrorCode::IneligibleReplica) };
+    let TopicPartition { topic_id, partition } = of;
+    let mut record = difference(of, state, &outcome).unwrap_or_else(|| leader_change(of, leader));
+    if let Record::PartitionChange { leader: named, .. } = &mut record {
+        // S17 of the bug zoo: what the leader knows of the replica that was, it takes for what the next one has.
+        if runtime::mutant!("S17") && named.is_none() {
+            runtime::mutant_diverged!("S17");
+        } else {
+            *named = Some(Some(leader));
+        }
+    }
+    // First that it is lost: in the new leader epoch nothing is to be fetched for what is damaged.
+    draft.push(Record::ReplicaDirectory { topic_id, partition, broker_id, directory: DirectoryId::LOST });
+    draft.push(record);
+    Ok(())
 }
 
 /// Whether a replica may lead: its broker is active, and its log directory works

@@ -33,6 +33,8 @@ impl Invariant for RecoveryKeepsSynced {
         let broker = observed.broker;
         let lost_power = self.lost_power.contains(&(broker, *partition));
         let floor = if lost_power { replica.synced } else { replica.log_end_offset };
+        // What rotted where the log was yet to be checked looks like a write that was cut short.
+        let floor = ledger.rot_at(broker, *partition).map_or(floor, |rot| floor.min(rot));
         if *log_end_offset < floor {
             return Err(format!(
                 "{partition}: broker {broker} had {floor} on its device and recovered {log_end_offset}"

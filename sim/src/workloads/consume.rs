@@ -1,6 +1,6 @@
 //! Reads all partitions of a topic from the beginning, and goes on reading.
 
-use super::polled;
+use super::{failed, polled};
 use crate::scenario::Workload;
 use client::{
     PartitionName,
@@ -8,7 +8,7 @@ use client::{
     consumer::{Consumer, ConsumerOptions},
 };
 use protocol::ids::PartitionIndex;
-use runtime::{sync::Shutdown, time};
+use runtime::sync::Shutdown;
 use std::time::Duration;
 
 pub(super) async fn run(cluster: Cluster, workload: &Workload, partitions: i32, reader: u32, stopping: Shutdown) {
@@ -22,8 +22,8 @@ pub(super) async fn run(cluster: Cluster, workload: &Workload, partitions: i32, 
     while !stopping.is_requested() {
         match consumer.poll(Duration::from_millis(500)).await {
             Ok(records) => records.iter().for_each(|record| polled(record, reader)),
-            // Whatever it is, the next poll tries again; a truncation is what the checkers look for in what was read.
-            Err(_) => time::sleep(Duration::from_millis(200)).await,
+            // A truncation is what the checkers look for in what was read.
+            Err(error) => failed(&error).await,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The end of every story: nothing grows old any more, each partition takes one more record with acks=all, and is then read
 //! from the beginning to it.
 
-use super::{ADMIN_TIMEOUT, DRAIN_WRITER, named, polled};
+use super::{ADMIN_TIMEOUT, DRAIN_WRITER, failed, named, polled};
 use crate::event::{ClientEvent, Tag};
 use client::{
     PartitionName,
@@ -62,7 +62,7 @@ pub(super) async fn run(cluster: Cluster, topics: Vec<String>, partitions: Vec<P
                     }
                 }
             }
-            Err(_) => time::sleep(Duration::from_millis(200)).await,
+            Err(error) => failed(&error).await,
         }
     }
     Ok(())

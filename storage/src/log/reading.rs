@@ -2,14 +2,17 @@
 
 use super::Log;
 use crate::{
+    batch_reader::BatchReader,
     error::{LogError, ReadError},
-    segment::{Segment, Span},
+    leader_epochs::EpochEntry,
+    segment::{Boundary, Segment, Span, corrupt},
 };
 use protocol::{
     ids::{LeaderEpoch, Offset, WallMillis},
-    record_batch::{BatchHeader, Record, records},
+    record_batch::{BatchHeader, Record, check_crc, records},
 };
 use runtime::disk::FileSlice;
+use std::{io, ops::Range, sync::Arc};
 
 /// The most that one batch may grow to when it is decompressed to look for a timestamp.
 const DECOMPRESSED_BYTES_MAX: usize = 100 << 20;
@@ -23,6 +26,74 @@ pub struct LogSlice {
     pub base_offset: Offset,
     /// One past the last batch: where to read on.
     pub next_offset: Offset,
+    /// What its batches must be; nothing for what this process wrote a moment ago.
+    expected: Option<Box<Expected>>,
+}
+
+/// What is known of batches before they are read.
+#[derive(Clone, Debug)]
+struct Expected {
+    /// The path of the segment's files, less the suffix.
+    stem: Arc<str>,
+    /// Where the segment's file ends, and at which offset.
+    end: Boundary,
+    /// In which leader epochs the batches were written.
+    epochs: Vec<EpochEntry>,
+}
+
+impl LogSlice {
+    /// Reads the batches and checks that they are those which were written: their CRCs, and what those leave out. What this
+    /// process wrote a moment ago is not read: the system still holds it in memory.
+    ///
+    /// Takes its time where the device must be asked. Of a log that was cut since the slice was taken it says nothing.
+    ///
+    /// # Errors
+    /// `Corrupt` where it is something else; otherwise when the disk refuses.
+    pub fn check(&self) -> Result<(), LogError> {
+        self.expected.as_ref().map_or(Ok(()), |expected| self.check_against(expected))
+    }
+
+    fn check_against(&self, expected: &Expected) -> Result<(), LogError> {
+        let corrupt = |position, what: String| corrupt(&expected.stem, position, what);
+        let (mut at, end) = (self.slice.position, self.slice.position + self.slice.length);
+        let mut reader = BatchReader::new(self.slice.file.clone(), end);
+        let mut offset = self.base_offset;
+        while at < end {
+            let batch = read(reader.batch(at), expected, at)?;
+            let (header, bytes) = batch.map_err(|what| corrupt(at, what))?;
+            check_crc(&header, bytes).map_err(|error| corrupt(at, error.to_string()))?;
+            if header.base_offset < offset || header.last_offset_delta < 0 {
+                return Err(corrupt(at, format!("offset {} where {offset} was expected", header.base_offset)));
+            }
+            let epoch = expected.epochs.iter().rev().find(|entry| entry.start_offset <= header.base_offset);
+            if let Some(epoch) = epoch.filter(|epoch| epoch.leader_epoch != header.leader_epoch) {
+                return Err(corrupt(
+                    at,
+                    format!("leader epoch {} instead of {}", header.leader_epoch, epoch.leader_epoch),
+                ));
+            }
+            (at, offset) = (at + header.size() as u64, header.next_offset());
+        }
+        let next = if at < expected.end.position {
+            let mut following = BatchReader::new(self.slice.file.clone(), expected.end.position);
+            let header = read(following.header(at), expected, at)?;
+            header.map_err(|what| corrupt(at, what))?.base_offset
+        } else {
+            expected.end.offset
+        };
+        if offset > next {
+            return Err(corrupt(at, format!("offset {next} follows {offset}")));
+        }
+        Ok(())
+    }
+}
+
+/// A file that ends too early is damaged; any other error is the disk's.
+fn read<T>(result: io::Result<T>, expected: &Expected, at: u64) -> Result<T, LogError> {
+    result.map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => corrupt(&expected.stem, at, "the file ends here"),
+        _ => LogError::io("read", format!("{}.log", expected.stem), error),
+    })
 }
 
 /// A record that was looked up.
@@ -83,7 +154,18 @@ impl Log {
             (boundary.position, boundary.offset)
         };
         let slice = FileSlice { file: segment.file.clone(), position: start.position, length: end - start.position };
-        Ok(LogSlice { slice, base_offset: start.base_offset, next_offset })
+        let base_offset = start.base_offset;
+        let expected = (!segment.is_fresh(start.position)).then(|| self.expected(segment, base_offset..next_offset));
+        Ok(LogSlice { slice, base_offset, next_offset, expected })
+    }
+
+    fn expected(&self, segment: &Segment, offsets: Range<Offset>) -> Box<Expected> {
+        let entries = self.epochs.entries();
+        let first = entries.partition_point(|entry| entry.start_offset <= offsets.start).saturating_sub(1);
+        let after = entries.partition_point(|entry| entry.start_offset < offsets.end);
+        let epochs = entries[first.min(after)..after].to_vec();
+        let end = Boundary { position: segment.size, offset: segment.end_offset };
+        Box::new(Expected { stem: segment.stem().clone(), end, epochs })
     }
 
     /// The segment whose range holds an offset; the first one for offsets before.
@@ -154,7 +236,7 @@ impl Log {
 
 fn empty(segment: &Segment, from: Offset) -> LogSlice {
     let slice = FileSlice { file: segment.file.clone(), position: segment.size, length: 0 };
-    LogSlice { slice, base_offset: from, next_offset: from }
+    LogSlice { slice, base_offset: from, next_offset: from, expected: None }
 }
 
 fn broken(segment: &Segment, position: u64, error: protocol::record_batch::BatchError) -> LogError {

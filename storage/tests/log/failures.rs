@@ -12,7 +12,7 @@ use runtime::{
         disk::{Damage, Faults},
     },
 };
-use storage::{AppendError, Log, LogError, Recovery, producer_state::ProducerError};
+use storage::{AppendError, Log, LogError, ReadError, Recovery, producer_state::ProducerError};
 
 #[test]
 fn after_a_failed_append_no_other_is_attempted() {
@@ -310,4 +310,48 @@ fn the_mutant_z13_forgets_what_the_last_snapshot_does_not_hold() {
     });
     outcome.result.expect("the scenario holds");
     assert_eq!(outcome.diverged.get("Z13"), Some(&2));
+}
+
+/// Every batch from the beginning, read and checked in pieces of so many bytes; or the first damage.
+fn read_all(log: &Log, piece: usize) -> Result<Vec<u8>, ReadError> {
+    let (mut bytes, mut at) = (Vec::new(), Offset(0));
+    while at < log.log_end_offset() {
+        let found = log.read(at, log.log_end_offset(), piece, true)?;
+        found.check()?;
+        assert!(found.next_offset > at, "{found:?}");
+        bytes.extend(found.slice.read().expect("a healthy disk"));
+        at = found.next_offset;
+    }
+    Ok(bytes)
+}
+
+#[test]
+fn whatever_bit_of_a_closed_segment_is_flipped_nothing_is_read_that_was_not_written() {
+    simulated(1, |disk, platter| async move {
+        let (mut log, mut model) = (create(&disk, tiny()).await, Model::default());
+        for (at, epoch) in (0..20).map(|at| (at, if at < 3 { 0 } else { 2 + at / 10 })) {
+            let batch = produced((1, 0, at * 2), 2, i64::from(at));
+            model.append(&batch, epoch);
+            lead(&mut log, batch, epoch).expect("a healthy disk");
+        }
+        log.flush().await.expect("a healthy disk");
+        assert!(log.segment_count() > 1, "{} bytes", log.size());
+        assert_eq!(read_all(&log, 1).expect("it is sound"), model.bytes());
+        assert_eq!(read_all(&log, 1 << 20).expect("it is sound"), model.bytes());
+        let path = format!("{DIRECTORY}/{:020}.log", 0);
+        let size = platter.written(&path).expect("it is there").len() as u64;
+        for position in 0..size {
+            for bit in 0..8 {
+                platter.damage(&path, Damage::FlipBit { position, bit });
+                for piece in [1, 1 << 20] {
+                    match read_all(&log, piece) {
+                        Err(ReadError::Log(error)) => assert!(error.is_damage(), "{error}"),
+                        other => panic!("bit {bit} of byte {position}: {other:?}"),
+                    }
+                }
+                platter.damage(&path, Damage::FlipBit { position, bit });
+            }
+        }
+        assert_eq!(read_all(&log, 1).expect("it is sound again"), model.bytes());
+    });
 }

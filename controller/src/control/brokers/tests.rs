@@ -4,7 +4,7 @@ use super::super::stories::{CLUSTER, Story, TIMEOUT};
 use super::super::{ControlRequest, ControlResponse};
 use metadata::record::Record;
 use protocol::error_code::ErrorCode;
-use protocol::ids::{BrokerId, IncarnationId, MetadataOffset};
+use protocol::ids::{BrokerId, DirectoryId, IncarnationId, MetadataOffset};
 use protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use protocol::messages::{
     AssignReplicasToDirsRequest, BrokerRegistrationRequest, CreatePartitionsRequest, StrBytes, WireBrokerId,
@@ -282,25 +282,27 @@ fn a_broker_that_lost_one_of_its_directories_keeps_what_it_leads_in_the_other() 
     assert!(story.send(request).is_fenced);
 }
 
+/// Broker 1 says that partition 0 of a topic is in a directory.
+fn assign(story: &mut Story, epoch: i64, directory: Uuid, topic: Uuid) -> (ErrorCode, Vec<ErrorCode>) {
+    let partition = assign_replicas_to_dirs_request::PartitionData::default();
+    let topic =
+        assign_replicas_to_dirs_request::TopicData::default().with_topic_id(topic).with_partitions(vec![partition]);
+    let directory =
+        assign_replicas_to_dirs_request::DirectoryData::default().with_id(directory).with_topics(vec![topic]);
+    let request = AssignReplicasToDirsRequest::default().with_broker_id(1.into()).with_broker_epoch(epoch);
+    match story.decide(ControlRequest::AssignReplicasToDirs(request.with_directories(vec![directory]))) {
+        ControlResponse::AssignReplicasToDirs(response) => {
+            let partitions = response.directories.iter().flat_map(|of| &of.topics).flat_map(|of| &of.partitions);
+            let each: Vec<ErrorCode> = partitions.map(|of| ErrorCode::from_wire(of.error_code)).collect();
+            (ErrorCode::from_wire(response.error_code), each)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn a_broker_says_where_a_replica_moved() {
     let (mut story, directories) = two_directories();
-    let assign = |story: &mut Story, epoch, directory, topic: Uuid| {
-        let partition = assign_replicas_to_dirs_request::PartitionData::default();
-        let topic =
-            assign_replicas_to_dirs_request::TopicData::default().with_topic_id(topic).with_partitions(vec![partition]);
-        let directory =
-            assign_replicas_to_dirs_request::DirectoryData::default().with_id(directory).with_topics(vec![topic]);
-        let request = AssignReplicasToDirsRequest::default().with_broker_id(1.into()).with_broker_epoch(epoch);
-        match story.decide(ControlRequest::AssignReplicasToDirs(request.with_directories(vec![directory]))) {
-            ControlResponse::AssignReplicasToDirs(response) => {
-                let partitions = response.directories.iter().flat_map(|of| &of.topics).flat_map(|of| &of.partitions);
-                let each: Vec<ErrorCode> = partitions.map(|of| ErrorCode::from_wire(of.error_code)).collect();
-                (ErrorCode::from_wire(response.error_code), each)
-            }
-            other => panic!("{other:?}"),
-        }
-    };
     let (epoch, topic) = (story.epoch(1), story.alteration("a", &[1]).0.topic_id.0);
     assert_eq!(assign(&mut story, epoch, directories[1], topic), (ErrorCode::None, vec![ErrorCode::None]));
     assert_eq!(story.partition("a").directories[0].0, directories[1]);
@@ -315,6 +317,66 @@ fn a_broker_says_where_a_replica_moved() {
     let request = story.heartbeat(1).with_offline_log_dirs(vec![directories[1]]);
     story.send(request);
     assert_eq!(story.partition("a").leader, Some(BrokerId(2)));
+}
+
+/// A broker gives up what it has of `orders`, and what it is answered.
+fn lose(story: &mut Story) -> ErrorCode {
+    let (epoch, topic) = (story.epoch(1), story.alteration("orders", &[1]).0.topic_id.0);
+    let (whole, each) = assign(story, epoch, DirectoryId::LOST.0, topic);
+    assert_eq!((whole, each.len()), (ErrorCode::None, 1));
+    each[0]
+}
+
+#[test]
+fn a_damaged_replica_is_in_sync_no_more_until_it_was_copied_anew() {
+    let mut story = Story::with_brokers(&[], 3);
+    story.topic("orders", &[&[1, 2, 3]], &[]);
+    assert_eq!(lose(&mut story), ErrorCode::None);
+    let state = story.partition("orders").clone();
+    assert_eq!(
+        (state.leader, &state.isr[..], state.elr.len()),
+        (Some(BrokerId(2)), &[BrokerId(2), BrokerId(3)][..], 0)
+    );
+    assert_eq!((state.directories[0], state.leader_epoch.0), (DirectoryId::LOST, 1));
+    let asked = story.alteration("orders", &[1, 2, 3]);
+    assert_eq!(story.alter_as(2, asked), ErrorCode::IneligibleReplica);
+    // Said again, and after a start of the broker, nothing is new.
+    assert_eq!(lose(&mut story), ErrorCode::None);
+    assert!(story.records.is_empty(), "{:?}", story.records);
+    story.fence(1);
+    story.now = story.now.plus(TIMEOUT);
+    story.register(1, 2, None);
+    story.beat(1);
+    assert_eq!(story.partition("orders").directories[0], DirectoryId::LOST);
+    let (epoch, topic) = (story.epoch(1), story.alteration("orders", &[1]).0.topic_id.0);
+    assert_eq!(assign(&mut story, epoch, Uuid::from_u128(1001), topic).1, [ErrorCode::None]);
+    story.isr("orders", &[1, 2, 3]);
+    assert_eq!(story.partition("orders").isr.len(), 3);
+}
+
+#[test]
+fn what_a_leader_knew_of_a_damaged_replica_is_of_an_old_epoch() {
+    let mut story = Story::with_brokers(&[], 3);
+    story.topic("orders", &[&[2, 1, 3]], &[("min.insync.replicas", "3")]);
+    let late = story.alteration("orders", &[1, 2, 3]);
+    assert_eq!(lose(&mut story), ErrorCode::None);
+    let state = story.partition("orders").clone();
+    assert_eq!(
+        (state.leader, &state.isr[..], state.elr.len()),
+        (Some(BrokerId(2)), &[BrokerId(2), BrokerId(3)][..], 0)
+    );
+    assert_eq!(state.leader_epoch.0, 1, "its leader leads in another epoch");
+    assert_eq!(story.alter_as(2, late), ErrorCode::FencedLeaderEpoch);
+}
+
+#[test]
+fn a_damaged_replica_that_alone_holds_what_is_committed_is_kept() {
+    let mut story = Story::with_brokers(&[], 3);
+    story.topic("orders", &[&[1, 2, 3]], &[("unclean.leader.election.enable", "true")]);
+    story.isr("orders", &[1]);
+    assert_eq!(lose(&mut story), ErrorCode::IneligibleReplica);
+    assert!(story.records.is_empty());
+    assert_eq!(story.partition("orders").leader, Some(BrokerId(1)));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Reading a segment's file batch by batch, as it lies, for recovery to judge.
+//! Reading a segment's file batch by batch, as it lies, for whoever judges it.
 //!
 //! It believes nothing but the file's size.
 
@@ -10,7 +10,7 @@ use std::io;
 const SCAN_BYTES: usize = 1 << 20;
 
 /// Reads a file front to back in large pieces.
-pub(super) struct Reader {
+pub(crate) struct BatchReader {
     file: File,
     size: u64,
     /// Where `bytes` begins.
@@ -18,26 +18,32 @@ pub(super) struct Reader {
     bytes: Vec<u8>,
 }
 
-impl Reader {
+impl BatchReader {
     /// Reads this file, up to this size.
     pub fn new(file: File, size: u64) -> Self {
         Self { file, size, at: 0, bytes: Vec::new() }
     }
 
-    /// The batch at a position, or why there is none.
-    pub fn batch(&mut self, position: u64) -> io::Result<Result<(BatchHeader, &[u8]), String>> {
+    /// The header of the batch at a position, or why there is none.
+    pub fn header(&mut self, position: u64) -> io::Result<Result<BatchHeader, String>> {
         let left = self.size - position;
         if left < HEADER_BYTES as u64 {
             return Ok(Err(format!("{left} bytes are no batch")));
         }
         self.cover(position, HEADER_BYTES)?;
-        let header = match BatchHeader::parse(&self.bytes[(position - self.at) as usize..]) {
+        let header = BatchHeader::parse(&self.bytes[(position - self.at) as usize..]);
+        Ok(header.map_err(|error| error.to_string()).and_then(|header| match header.size() {
+            size if size as u64 > left => Err(format!("a batch of {size} bytes is cut off after {left}")),
+            _ => Ok(header),
+        }))
+    }
+
+    /// The batch at a position, or why there is none.
+    pub fn batch(&mut self, position: u64) -> io::Result<Result<(BatchHeader, &[u8]), String>> {
+        let header = match self.header(position)? {
             Ok(header) => header,
-            Err(error) => return Ok(Err(error.to_string())),
+            Err(what) => return Ok(Err(what)),
         };
-        if header.size() as u64 > left {
-            return Ok(Err(format!("a batch of {} bytes is cut off after {left}", header.size())));
-        }
         self.cover(position, header.size())?;
         let from = (position - self.at) as usize;
         Ok(Ok((header, &self.bytes[from..from + header.size()])))
