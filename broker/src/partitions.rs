@@ -120,6 +120,8 @@ pub struct Partitions {
     properties: Arc<Properties>,
     incarnation_id: IncarnationId,
     directories: Vec<Directory>,
+    /// Log directories that could not be used at the start.
+    refused: Vec<Disk>,
     replicas: Lock<Replicas>,
     fetching: mpsc::UnboundedSender<FetchChange>,
     moves: Lock<Moves>,
@@ -146,13 +148,14 @@ impl Partitions {
         self.directories.iter().filter(|directory| directory.has_failed()).map(|directory| directory.id).collect()
     }
 
-    /// Every log directory, in the order of their numbers.
+    /// Every log directory, in the order of their numbers; after those the ones that could not be used at the start.
     pub fn describe_directories(&self) -> Vec<DirectoryDescription> {
         let describe = |directory: &Directory| DirectoryDescription {
             disk: directory.disk.clone(),
             failed: directory.has_failed(),
         };
-        self.directories.iter().map(describe).collect()
+        let refused = self.refused.iter().map(|disk| DirectoryDescription { disk: disk.clone(), failed: true });
+        self.directories.iter().map(describe).chain(refused).collect()
     }
 
     /// Waits until every log directory has failed: then the broker can do nothing but stop (`LogManager`, KIP-112).

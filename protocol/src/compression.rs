@@ -78,11 +78,18 @@ impl Compression {
 
 /// Compresses `bytes` at the codec's usual level.
 pub fn compress(codec: Compression, bytes: &[u8]) -> Vec<u8> {
+    compress_at(codec, None, bytes)
+}
+
+/// As [`compress`], at a level where gzip and zstd have one: from 1 to 9 of gzip, any of zstd.
+pub fn compress_at(codec: Compression, level: Option<i32>, bytes: &[u8]) -> Vec<u8> {
     const MEMORY: &str = "a codec that writes to memory does not fail";
     match codec {
         Compression::None => bytes.to_vec(),
         Compression::Gzip => {
-            let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            let level = level.and_then(|level| u32::try_from(level).ok()).filter(|level| (1..=9).contains(level));
+            let gzip = level.map_or(flate2::Compression::default(), flate2::Compression::new);
+            let mut out = flate2::write::GzEncoder::new(Vec::new(), gzip);
             out.write_all(bytes).expect(MEMORY);
             out.finish().expect(MEMORY)
         }
@@ -96,7 +103,9 @@ pub fn compress(codec: Compression, bytes: &[u8]) -> Vec<u8> {
             out.write_all(bytes).expect(MEMORY);
             out.finish().expect(MEMORY)
         }
-        Compression::Zstd => zstd::stream::encode_all(bytes, zstd::DEFAULT_COMPRESSION_LEVEL).expect(MEMORY),
+        Compression::Zstd => {
+            zstd::stream::encode_all(bytes, level.unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL)).expect(MEMORY)
+        }
     }
 }
 

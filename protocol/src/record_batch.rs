@@ -15,12 +15,14 @@
 
 mod builder;
 mod partitioner;
+mod recompression;
 mod records;
 mod validation;
 pub mod varint;
 
 pub use builder::BatchBuilder;
 pub use partitioner::{murmur2, partition_for_key};
+pub use recompression::recompress;
 pub use records::{Header, Record, RecordView, RecordViews, records};
 pub use validation::{ProduceLimits, TimestampRule, validate_produced, validate_replicated};
 

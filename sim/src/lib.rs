@@ -21,6 +21,8 @@ pub mod run;
 #[cfg(madsim)]
 pub mod scenario;
 #[cfg(madsim)]
+pub mod shrink;
+#[cfg(madsim)]
 pub mod swarm;
 pub mod timeline;
 #[cfg(madsim)]

@@ -324,14 +324,6 @@ pub const ALL: &[Mutant] = &[
         expected: &["damage_is_never_sent", "settles", "one_value_per_offset", "polls_in_order"],
         seeds_max: 1000,
     },
-    Mutant {
-        id: "S17",
-        name: "lost-replica-keeps-its-place",
-        source: "KIP-858, KIP-903",
-        about: "a leader counts on what it knew of a replica that was lost when that one is copied anew",
-        expected: &["isr_covers_high_watermark", "high_watermark_is_covered", "leader_is_complete", "prefixes_agree"],
-        seeds_max: 1000,
-    },
 ];
 
 /// The mutant with this id or name.

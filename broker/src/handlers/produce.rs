@@ -16,10 +16,11 @@ use crate::partition::{
 use bytes::{Bytes, BytesMut};
 use futures_util::future::join_all;
 use metadata::{
-    config::{TimestampType, TopicConfig},
+    config::{CompressionType, TimestampType, TopicConfig},
     image::Image,
 };
 use protocol::{
+    compression::Compression,
     error_code::ErrorCode,
     ids::{BrokerId, Offset, PartitionIndex, ProducerId, TopicId, TopicPartition, WallMillis},
     messages::{
@@ -28,7 +29,7 @@ use protocol::{
             BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
         },
     },
-    record_batch::{BatchError, BatchHeader, ProduceLimits, TimestampRule, validate_produced},
+    record_batch::{BatchError, BatchHeader, ProduceLimits, TimestampRule, recompress, validate_produced},
 };
 use runtime::time::{self, Instant};
 use std::{sync::Arc, time::Duration};
@@ -198,8 +199,16 @@ fn append_one(
     if header.producer_id != ProducerId::NONE && header.producer_id >= image.producer_ids.next_producer_id {
         return Err(Refusal::Code(ErrorCode::UnknownProducerId));
     }
-    // Offsets and epoch are stamped in place when the request's memory holds nothing else; otherwise in a copy.
-    let mut batch = records.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+    let (mut batch, header) = match codec(&config) {
+        Some((codec, level)) if header.compression() != Some(codec) => {
+            let kept = recompress(&records, codec, level, config.max_message_bytes as usize);
+            let kept = kept.map_err(Refusal::Batch)?;
+            let header = BatchHeader::parse(&kept).map_err(Refusal::Batch)?;
+            (kept, header)
+        }
+        // Offsets and epoch are stamped in place when the request's memory holds nothing else; otherwise in a copy.
+        _ => (records.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..])), header),
+    };
     let appended = replica.append_as_leader(&mut batch, &[header], acks);
     let appended = appended.inspect_err(|_| replica.traffic().failed_produces.add(1)).map_err(Refusal::Append)?;
     let answer = answer(of.partition)
@@ -209,6 +218,18 @@ fn append_one(
     let flush = appended.flush.filter(|_| acks != Acks::None);
     let open = flush.is_some() || appended.ticket.is_some();
     Ok((answer, open.then_some((replica, flush, appended.ticket))))
+}
+
+/// The codec in which the topic keeps its batches, and at which level, unless it keeps them as they come.
+fn codec(config: &TopicConfig) -> Option<(Compression, Option<i32>)> {
+    match config.compression_type {
+        CompressionType::Producer => None,
+        CompressionType::Uncompressed => Some((Compression::None, None)),
+        CompressionType::Gzip => Some((Compression::Gzip, Some(config.compression_gzip_level))),
+        CompressionType::Snappy => Some((Compression::Snappy, None)),
+        CompressionType::Lz4 => Some((Compression::Lz4, None)),
+        CompressionType::Zstd => Some((Compression::Zstd, Some(config.compression_zstd_level))),
+    }
 }
 
 fn limits(config: &TopicConfig, version: i16) -> ProduceLimits {

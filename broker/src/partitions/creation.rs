@@ -6,10 +6,11 @@ use crate::partition::Partition;
 use crate::partition::context::wall_now;
 use metadata::config::TopicConfig;
 use metadata::image::PartitionImage;
-use protocol::ids::{BrokerId, DirectoryId, TopicPartition};
-use runtime::{reachable, task, time};
+use protocol::ids::{BrokerId, DirectoryId, PartitionEpoch, TopicPartition};
+use runtime::{observe, reachable, task, time};
 use std::sync::Arc;
 use std::time::Duration;
+use storage::event::LogEvent;
 use storage::{Log, LogError, directory};
 
 /// How long to wait for a directory that still has the name of an earlier topic of the same name.
@@ -86,6 +87,15 @@ impl Partitions {
         name: &str,
     ) -> Result<Option<(Log, usize)>, LogError> {
         let image = self.context.image.get();
+        let local = self.context.local;
+        let follows = image
+            .partition(of)
+            .is_some_and(|state| state.leader.is_some_and(|leader| leader != local) && !state.isr.contains(&local));
+        let is_new = image.partition(of).is_some_and(|state| state.partition_epoch == PartitionEpoch(0));
+        if !self.refused.is_empty() && !is_new && !follows {
+            // Its log may lie in a directory that cannot be used, and nobody else may have one (`LogManager.getOrCreateLog`).
+            return Err(LogError::Offline { directory: name.to_owned() });
+        }
         let number = self.choose_directory(of, image.partition(of));
         let disk = &self.directories[number].disk;
         let config = log_config(&TopicConfig::resolve(&image, &self.properties, topic));
@@ -103,17 +113,14 @@ impl Partitions {
                 }
                 // A log is there that could not be opened when the broker started. A follower gets its records again from
                 // its leader; anybody else may have the only ones.
-                let local = self.context.local;
-                let follows = |state: &PartitionImage| {
-                    state.leader.is_some_and(|leader| leader != local) && !state.isr.contains(&local)
-                };
-                if !image.partition(of).is_some_and(follows) {
+                if !follows {
                     let _ = self.context.assignments.send(Assignment { partition: of, directory: DirectoryId::LOST });
                     return Err(error);
                 }
                 reachable!("a log that could not be opened was set aside for a new copy");
                 tracing::warn!(partition = %of, %topic, "a log that cannot be opened is set aside");
                 self.set_aside(number, name);
+                observe::emit(|| LogEvent::Deleted { partition: of });
                 Ok(None)
             }
             Err(error) => {

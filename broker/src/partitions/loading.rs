@@ -131,7 +131,7 @@ impl Partitions {
             throttles: Throttles::new(&config.properties),
         });
         let (mut logs, mut interrupted) = (Vec::new(), Vec::new());
-        let mut proof = opened[0].broker_epoch.filter(|_| !refused);
+        let mut proof = opened[0].broker_epoch.filter(|_| refused.is_empty());
         for (number, opened) in opened.iter().enumerate() {
             let all_open = match load_logs(&config, &context, number, opened, &mut logs, &mut interrupted).await {
                 Ok(all_open) => all_open,
@@ -149,6 +149,7 @@ impl Partitions {
             properties: config.properties,
             incarnation_id: config.incarnation_id,
             directories: opened.into_iter().map(|opened| opened.directory).collect(),
+            refused,
             replicas: Lock::new(super::RANK, Replicas { found, ..Replicas::default() }),
             fetching,
             moves: Lock::new(MOVES_RANK, Moves { interrupted, ..Moves::default() }),
@@ -163,26 +164,26 @@ impl Partitions {
 }
 
 /// Claims every directory. One whose disk refuses is left out, and takes its replicas with it, as long as another works
-/// (KIP-112); answers also whether there was such a one.
-async fn open_directories(config: &PartitionsConfig, disks: Vec<Disk>) -> Result<(Vec<Opened>, bool), LoadError> {
-    let (mut opened, mut refused) = (Vec::with_capacity(disks.len()), None);
+/// (KIP-112); answers also which those are.
+async fn open_directories(config: &PartitionsConfig, disks: Vec<Disk>) -> Result<(Vec<Opened>, Vec<Disk>), LoadError> {
+    let (mut opened, mut refused, mut first) = (Vec::with_capacity(disks.len()), Vec::new(), None);
     for disk in disks {
         let root = disk.root();
-        match open_directory(config, disk).await {
+        match open_directory(config, disk.clone()).await {
             Ok(directory) => opened.push(directory),
             Err(DirectoryError::Log(cause)) if cause.is_disk_failure() => {
                 tracing::error!(directory = %root, error = %cause, "a log directory cannot be used");
-                refused.get_or_insert(LoadError::Log { directory: root, cause });
+                refused.push(disk);
+                first.get_or_insert(LoadError::Log { directory: root, cause });
             }
             Err(cause) => return Err(cause.in_directory(root)),
         }
     }
-    let was_refused = refused.is_some();
-    match refused {
+    match first {
         Some(error) if opened.is_empty() => Err(error),
         _ => {
-            sometimes!(was_refused, "a broker starts without one of its log directories");
-            Ok((opened, was_refused))
+            sometimes!(!refused.is_empty(), "a broker starts without one of its log directories");
+            Ok((opened, refused))
         }
     }
 }

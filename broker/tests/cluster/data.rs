@@ -5,6 +5,7 @@ use crate::support::{
     produce, produce_request, run,
 };
 use protocol::{
+    compression::Compression,
     error_code::ErrorCode,
     ids::{ProducerEpoch, ProducerId, Sequence, TopicId},
     messages::{
@@ -14,7 +15,7 @@ use protocol::{
         produce_request::{PartitionProduceData, TopicProduceData},
         topic_name,
     },
-    record_batch::records,
+    record_batch::{BatchHeader, check_crc, records},
 };
 use runtime::{task, time};
 use std::time::Duration;
@@ -356,5 +357,23 @@ fn followers_fetch_on_the_brokers_listener_only_there() {
         let brokers = connect(&Cluster::inter_broker_address(at)).await;
         let request = produce_request("orders", 0, batch(&["b"]), 1);
         assert!(brokers.call(&request).await.is_err(), "clients' requests do not exist there");
+    });
+}
+
+#[test]
+fn a_topic_keeps_its_batches_in_the_codec_that_it_names() {
+    run(1, || async {
+        let cluster = Cluster::start(1);
+        cluster.whole().await;
+        let connection = Cluster::connect(1).await;
+        let id = create_topic(&connection, "orders", 1, 1, &[("compression.type", "gzip")]).await;
+        let to_leader = connect_to_leader(&connection, "orders").await;
+        let answer = produce(&to_leader, "orders", 0, batch(&[&"x".repeat(2_000)]), -1).await;
+        assert_eq!(ErrorCode::from_wire(answer.error_code), ErrorCode::None);
+        let answer = to_leader.call(&fetch_request("orders", id, 0, 0, 0)).await.unwrap();
+        let records = answer.responses[0].partitions[0].records.clone().unwrap();
+        let header = BatchHeader::parse(&records).unwrap();
+        assert!(header.compression() == Some(Compression::Gzip) && header.size() < 500, "{header:?}");
+        check_crc(&header, &records).unwrap();
     });
 }

@@ -9,15 +9,27 @@ use crate::{
     properties,
 };
 use metadata::config::{Origin, Properties, keys::Treatment};
-use runtime::task::block_on_real;
+use runtime::{
+    disk::Disk,
+    task::{self, block_on_real},
+    time,
+};
 use std::{
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::ExitCode,
+    process::{Command, ExitCode},
+    time::Duration,
 };
 use tracing::Level;
 
 /// The form of the log: `text` or `json`. A key of gregor's own.
 const LOG_FORMAT: &str = "gregor.log.format";
+/// A disk on which less is left is full.
+const FULL_BYTES: u64 = 4 << 20;
+/// How much there must be before a node that ended on a full disk begins anew.
+const ROOM_BYTES: u64 = 16 << 20;
+/// How often it looks.
+const LOOKS_EVERY: Duration = Duration::from_secs(2);
 /// Where Kafka's images look for a file.
 const CONTAINER_CONFIG: &str = "/mnt/shared/config/server.properties";
 
@@ -59,7 +71,8 @@ impl Server {
             let advice = "set KAFKA_ADVERTISED_LISTENERS for others";
             say(Level::WARN, &format!("advertising {address} (only this machine can connect); {advice}"));
         }
-        block_on_real(async {
+        let directories = node.directories();
+        let served = block_on_real(async {
             if self.container {
                 let cluster_id = variable("CLUSTER_ID").filter(|id| !id.is_empty());
                 node.format(cluster_id.as_deref().unwrap_or(environment::CLUSTER_ID), true).await?;
@@ -69,8 +82,11 @@ impl Server {
                 say(Level::INFO, &format!("node {} is ready{place}", node.id));
             })
             .await
-        })?;
-        Ok(ExitCode::SUCCESS)
+        });
+        match (served, full(&directories)) {
+            (Err(ended), Some(directory)) => begin_anew_with_space(&ended, directory, &directories),
+            (served, _) => served.map(|()| ExitCode::SUCCESS),
+        }
     }
 
     fn properties(&self) -> Result<Properties, Failure> {
@@ -81,6 +97,39 @@ impl Server {
         override_by(&mut properties, &self.overrides)?;
         Ok(properties)
     }
+}
+
+/// The first directory whose disk is full.
+fn full(directories: &[PathBuf]) -> Option<&PathBuf> {
+    directories.iter().find(|directory| space(directory).is_some_and(|bytes| bytes < FULL_BYTES))
+}
+
+/// What may still be written there, where that can be said.
+fn space(directory: &Path) -> Option<u64> {
+    Some(Disk::real(directory).ok()?.space().ok()?.usable_bytes)
+}
+
+/// A node that ended on a full disk has promised nothing that it does not have. Once somebody has made room it begins anew,
+/// from what is on its disks, as after any crash.
+fn begin_anew_with_space(ended: &Failure, directory: &Path, directories: &[PathBuf]) -> Result<ExitCode, Failure> {
+    let (place, room) = (directory.display(), ROOM_BYTES >> 20);
+    say(Level::ERROR, &format!("{ended}; {place} is full: the node waits until there are {room} MiB"));
+    let asked_to_end = block_on_real(async {
+        loop {
+            runtime::select! {
+                ended = task::termination_requested() => return ended.map(|()| true),
+                () = time::sleep(LOOKS_EVERY) => {}
+            }
+            if directories.iter().all(|directory| space(directory).is_some_and(|bytes| bytes >= ROOM_BYTES)) {
+                return Ok(false);
+            }
+        }
+    })?;
+    if asked_to_end {
+        return Ok(ExitCode::SUCCESS);
+    }
+    say(Level::INFO, &format!("there is room in {place}: the node begins anew"));
+    Err(Command::new(std::env::current_exe()?).args(std::env::args_os().skip(1)).exec().into())
 }
 
 /// As Kafka's images start: the file, if it is there, and the variables; what they ship where neither says anything.

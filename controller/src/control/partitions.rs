@@ -345,12 +345,7 @@ pub(super) fn lose_replica(draft: &mut Draft<'_>, of: TopicPartition, broker_id:
     let TopicPartition { topic_id, partition } = of;
     let mut record = difference(of, state, &outcome).unwrap_or_else(|| leader_change(of, leader));
     if let Record::PartitionChange { leader: named, .. } = &mut record {
-        // S17 of the bug zoo: what the leader knows of the replica that was, it takes for what the next one has.
-        if runtime::mutant!("S17") && named.is_none() {
-            runtime::mutant_diverged!("S17");
-        } else {
-            *named = Some(Some(leader));
-        }
+        *named = Some(Some(leader));
     }
     // First that it is lost: in the new leader epoch nothing is to be fetched for what is damaged.
     draft.push(Record::ReplicaDirectory { topic_id, partition, broker_id, directory: DirectoryId::LOST });

@@ -67,10 +67,14 @@ pub fn validate_produced(bytes: &[u8], limits: &ProduceLimits) -> Result<BatchHe
     }
     check_timestamps(&header, limits.timestamps)?;
     if limits.keys_required {
-        let budget = limits.max_message_bytes.saturating_mul(DECOMPRESSION_FACTOR).min(DECOMPRESSED_BYTES_MAX);
-        check_keys(&header, bytes, budget)?;
+        check_keys(&header, bytes, decompression_budget(limits.max_message_bytes))?;
     }
     Ok(header)
+}
+
+/// How much a batch may be once it is decompressed.
+pub(super) fn decompression_budget(max_message_bytes: usize) -> usize {
+    max_message_bytes.saturating_mul(DECOMPRESSION_FACTOR).min(DECOMPRESSED_BYTES_MAX)
 }
 
 fn the_one_batch(bytes: &[u8], produce_version: i16) -> Result<BatchHeader, BatchError> {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 /// A replica of which a bit flipped on the disk.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rot {
-    /// The first offset of the batch.
+    /// The first offset of the first such batch.
     at: Offset,
     /// What was damaged is there no more, and its replica has not been in sync since.
     gone: bool,
@@ -73,6 +73,7 @@ impl Ledger {
     }
 
     pub(super) fn rots(&mut self, broker: BrokerId, partition: TopicPartition, at: Offset) {
+        let at = self.rot_at(broker, partition).map_or(at, |known| known.min(at));
         self.rot.insert((broker, partition), Rot { at, gone: false });
     }
 

@@ -127,19 +127,7 @@ fn a_log_that_cannot_be_opened_is_kept_while_nobody_else_leads() {
         story.partitions().shutdown(Some(BrokerEpoch(7))).await;
         story.platter.damage("orders-0/partition.metadata", Damage::FlipBit { position: 3, bit: 1 });
         story.start().await;
-        let nobody = |leader| Record::PartitionChange {
-            topic_id: topic_id(1),
-            partition: PartitionIndex(0),
-            isr: Some(Vec::new()),
-            elr: None,
-            last_known_elr: Some(vec![LOCAL]),
-            leader: Some(leader),
-            leader_recovery_state: None,
-            replicas: None,
-            adding_replicas: None,
-            removing_replicas: None,
-        };
-        story.publish(&[nobody(None)]);
+        story.publish(&[leaderless(1)]);
         story.register();
         a_while().await;
         assert!(story.partitions().get(of(1)).is_none());

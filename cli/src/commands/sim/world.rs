@@ -16,6 +16,9 @@ use std::{
     process::ExitCode,
 };
 
+#[path = "shrink.rs"]
+mod shrink;
+
 const NOT_DETERMINISTIC: u8 = 3;
 const OTHER_CODE: u8 = 4;
 const NOT_REACHED: u8 = 6;
@@ -55,6 +58,10 @@ pub enum Command {
         #[arg(long)]
         trace: bool,
     },
+    /// Looks for the smallest scenario that fails as a run did: fewer and milder faults, clients and nodes
+    Shrink(shrink::Shrink),
+    /// Keeps the scenario of a run as a file, with its seed and the planted bug that it catches
+    Pin(shrink::Pin),
     /// Lists scenarios, faults, invariants and mutants
     List {
         /// How to print it
@@ -126,6 +133,8 @@ impl Command {
                 many(jobs.collect(), &how, "sweep")
             }
             Self::Replay { token, trace } => replay(&token, trace),
+            Self::Shrink(shrink) => shrink.run(),
+            Self::Pin(pin) => pin.run(),
             Self::List { output } => list(output),
             Self::Selftest { mutants, jobs, output } => selftest(&mutants, jobs, output),
             Self::Bench { output } => bench(output),

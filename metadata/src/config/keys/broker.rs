@@ -26,14 +26,14 @@ keys! { KEYS
         "Where this broker stands; replicas of a partition are spread over racks.";
     public honoured "broker.session.timeout.ms", Int, Some("3000"), AtLeast(1),
         "How long a broker may be silent before it is fenced. Kafka's default is 9000.";
-    public ignored "compression.gzip.level", Int, Some("-1"), Level(1, 9),
-        "Has no effect: batches are kept as they came.";
-    public ignored "compression.lz4.level", Int, Some("9"), Between(1, 17),
-        "Has no effect: batches are kept as they came.";
-    public ignored "compression.type", Text, Some("producer"), OneOf(COMPRESSION),
-        "Has no effect: batches are kept as they came.";
-    public ignored "compression.zstd.level", Int, Some("3"), Between(-131072, 22),
-        "Has no effect: batches are kept as they came.";
+    public honoured "compression.gzip.level", Int, Some("-1"), Level(1, 9),
+        "How hard gzip tries where compression.type is gzip; -1 is its usual level.";
+    public mapped "compression.lz4.level", Int, Some("9"), Between(1, 17),
+        "Has no effect: lz4 has one level here.";
+    public honoured "compression.type", Text, Some("producer"), OneOf(COMPRESSION),
+        "The codec in which batches are kept; producer leaves them as they come.";
+    public honoured "compression.zstd.level", Int, Some("3"), Between(-131072, 22),
+        "How hard zstd tries where compression.type is zstd.";
     public honoured "connections.max.idle.ms", Long, Some("600000"), Any, "How long a silent connection is kept.";
     public ignored "connections.max.reauth.ms", Long, Some("0"), AtLeast(0),
         "How long an authenticated connection lasts; 0 is for ever.";

@@ -8,14 +8,14 @@ use super::{COMPRESSION, Check::*, Key, Kind::*, TIMESTAMP, Treatment, keys};
 keys! { KEYS
     public honoured "cleanup.policy", List, Some("delete"), EachOf(&["compact", "delete"]),
         "What happens to old records: delete, or with compact alone nothing: logs are not compacted.";
-    public ignored "compression.gzip.level", Int, Some("-1"), Level(1, 9),
-        "Has no effect: batches are kept as they came.";
-    public ignored "compression.lz4.level", Int, Some("9"), Between(1, 17),
-        "Has no effect: batches are kept as they came.";
-    public ignored "compression.type", Text, Some("producer"), OneOf(COMPRESSION),
-        "Has no effect: batches are kept as they came.";
-    public ignored "compression.zstd.level", Int, Some("3"), Between(-131072, 22),
-        "Has no effect: batches are kept as they came.";
+    public honoured "compression.gzip.level", Int, Some("-1"), Level(1, 9),
+        "How hard gzip tries where compression.type is gzip; -1 is its usual level.";
+    public mapped "compression.lz4.level", Int, Some("9"), Between(1, 17),
+        "Has no effect: lz4 has one level here.";
+    public honoured "compression.type", Text, Some("producer"), OneOf(COMPRESSION),
+        "The codec in which batches are kept; producer leaves them as they come.";
+    public honoured "compression.zstd.level", Int, Some("3"), Between(-131072, 22),
+        "How hard zstd tries where compression.type is zstd.";
     public ignored "delete.retention.ms", Long, Some("86400000"), AtLeast(0),
         "Has no effect: logs are not compacted.";
     public honoured "file.delete.delay.ms", Long, Some("60000"), AtLeast(0),
