@@ -110,10 +110,11 @@ impl ClusterView {
         self.errors.get(name).copied()
     }
 
-    /// Who leads the partition, if somebody does.
+    /// Who leads the partition, if somebody does whose address is known: a broker that is behind may leave it out.
     pub fn leader(&self, partition: &PartitionName) -> Option<Leader> {
         let known = self.topics.get(&partition.topic)?.partitions.get(&partition.partition)?;
-        known.leader.map(|broker| Leader { broker, leader_epoch: known.leader_epoch })
+        let leader = known.leader.filter(|broker| self.brokers.contains_key(broker))?;
+        Some(Leader { broker: leader, leader_epoch: known.leader_epoch })
     }
 
     /// Takes in an answer to a Metadata request. What it says of brokers replaces what was known; what it says of a partition
@@ -249,6 +250,14 @@ mod tests {
     #[test]
     fn a_partition_without_a_leader_has_none_to_ask() {
         assert_eq!(leader_after(&[orders(1, 1, 4), orders(1, -1, 5)]), None);
+    }
+
+    #[test]
+    fn a_leader_that_an_answer_leaves_out_is_to_be_looked_for() {
+        let mut late = orders(1, 2, 4);
+        late.brokers.retain(|broker| broker.node_id.0 == 2);
+        assert_eq!(leader_after(&[orders(1, 1, 5), late.clone()]), None);
+        assert_eq!(leader_after(&[orders(1, 1, 5), late, orders(1, 1, 5)]), Some((1, 5)));
     }
 
     #[test]

@@ -73,6 +73,15 @@ fn plan_and_send(shared: &Arc<Shared>) -> Option<MonotonicMillis> {
         state.acquiring |= plan.wants_identity;
         plan
     };
+    tracing::trace!(
+        requests = plan.requests.len(),
+        finished = plan.finished.len(),
+        wake_at = ?plan.wake_at,
+        wants_identity = plan.wants_identity,
+        wants_route = plan.wants_route,
+        has_leaderless,
+        "plans"
+    );
     if has_leaderless {
         shared.cluster.request_refresh();
     }
