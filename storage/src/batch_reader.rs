@@ -6,22 +6,20 @@ use protocol::record_batch::{BatchHeader, HEADER_BYTES};
 use runtime::disk::File;
 use std::io;
 
-/// How much is read at once; a larger batch is read whole.
-const SCAN_BYTES: usize = 1 << 20;
-
-/// Reads a file front to back in large pieces.
+/// Reads a file front to back in pieces; a larger batch is read whole.
 pub(crate) struct BatchReader {
     file: File,
     size: u64,
+    piece: usize,
     /// Where `bytes` begins.
     at: u64,
     bytes: Vec<u8>,
 }
 
 impl BatchReader {
-    /// Reads this file, up to this size.
-    pub fn new(file: File, size: u64) -> Self {
-        Self { file, size, at: 0, bytes: Vec::new() }
+    /// Reads this file up to this size, so many bytes at once.
+    pub fn new(file: File, size: u64, piece: usize) -> Self {
+        Self { file, size, piece, at: 0, bytes: Vec::new() }
     }
 
     /// The header of the batch at a position, or why there is none.
@@ -53,7 +51,7 @@ impl BatchReader {
     fn cover(&mut self, position: u64, length: usize) -> io::Result<()> {
         let covered = position >= self.at && position + length as u64 <= self.at + self.bytes.len() as u64;
         if !covered {
-            let wanted = (self.size - position).min(length.max(SCAN_BYTES) as u64) as usize;
+            let wanted = (self.size - position).min(length.max(self.piece) as u64) as usize;
             self.bytes.resize(wanted, 0);
             self.file.read_exact_at(&mut self.bytes, position)?;
             self.at = position;

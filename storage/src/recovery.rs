@@ -26,6 +26,8 @@ use runtime::disk::{Disk, File, Open};
 use std::{collections::BTreeSet, io};
 
 const PARTITION_METADATA: &str = "partition.metadata";
+/// How much a recovery reads at once.
+const SCAN_BYTES: usize = 1 << 20;
 /// What a control batch may need to be decoded: it has one small record.
 const MARKER_BYTES_MAX: usize = 64 << 10;
 
@@ -414,7 +416,7 @@ impl Loading {
     fn scan_segment(&mut self, segment: &mut Segment) -> Result<u64, LogError> {
         let size = segment.size;
         segment.reset();
-        let mut reader = BatchReader::new(segment.file.clone(), size);
+        let mut reader = BatchReader::new(segment.file.clone(), size, SCAN_BYTES);
         let mut last_epoch = self.epochs.latest().map(|entry| entry.leader_epoch);
         while segment.size < size {
             let read = reader.batch(segment.size).map_err(|error| LogError::io("read", segment.path("log"), error))?;

@@ -9,13 +9,16 @@ use crate::{
 };
 use protocol::{
     ids::{LeaderEpoch, Offset, WallMillis},
-    record_batch::{BatchHeader, Record, check_crc, records},
+    record_batch::{BatchHeader, HEADER_BYTES, Record, check_crc, records},
 };
 use runtime::disk::FileSlice;
 use std::{io, ops::Range, sync::Arc};
 
 /// The most that one batch may grow to when it is decompressed to look for a timestamp.
 const DECOMPRESSED_BYTES_MAX: usize = 100 << 20;
+
+/// How much is read at once to be checked: it should stay in a core's own cache until it is summed.
+const CHECK_BYTES: usize = 256 << 10;
 
 /// Whole batches of a log, not copied.
 #[derive(Clone, Debug)]
@@ -56,7 +59,7 @@ impl LogSlice {
     fn check_against(&self, expected: &Expected) -> Result<(), LogError> {
         let corrupt = |position, what: String| corrupt(&expected.stem, position, what);
         let (mut at, end) = (self.slice.position, self.slice.position + self.slice.length);
-        let mut reader = BatchReader::new(self.slice.file.clone(), end);
+        let mut reader = BatchReader::new(self.slice.file.clone(), end, CHECK_BYTES);
         let mut offset = self.base_offset;
         while at < end {
             let batch = read(reader.batch(at), expected, at)?;
@@ -75,7 +78,7 @@ impl LogSlice {
             (at, offset) = (at + header.size() as u64, header.next_offset());
         }
         let next = if at < expected.end.position {
-            let mut following = BatchReader::new(self.slice.file.clone(), expected.end.position);
+            let mut following = BatchReader::new(self.slice.file.clone(), expected.end.position, HEADER_BYTES);
             let header = read(following.header(at), expected, at)?;
             header.map_err(|what| corrupt(at, what))?.base_offset
         } else {
