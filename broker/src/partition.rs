@@ -20,7 +20,7 @@ pub mod waiting;
 
 use crate::event::ReplicaEvent;
 use crate::metrics::Traffic;
-use crate::partitions::moving::Assignment;
+use crate::partition::context::Assignment;
 use appending::{AckError, Acknowledgements};
 use context::{Proposed, ReplicaContext, monotonic_now, wall_now};
 use fetch_wait::Ringer;

@@ -296,17 +296,12 @@ impl Ledger {
             self.rot_is_back(broker, of);
         }
         let node = self.nodes.entry(broker).or_default();
-        match event {
-            LogEvent::Deleted { .. } => {
-                node.deleted.extend(node.replicas.remove_entry(&of));
-                return self.rot_is_cut(broker, of, Offset::ZERO);
-            }
-            LogEvent::Opened { log_end_offset: to, .. } | LogEvent::Truncated { to, .. } => {
-                self.rot_is_cut(broker, of, *to);
-            }
-            LogEvent::Restarted { .. } => self.rot_is_cut(broker, of, Offset::ZERO),
-            LogEvent::StartAdvanced { to, .. } => self.rot_is_deleted(broker, of, *to),
-            _ => {}
+        if let LogEvent::Deleted { .. } = event {
+            node.deleted.extend(node.replicas.remove_entry(&of));
+        }
+        self.rot_event(broker, of, event);
+        if let LogEvent::Deleted { .. } = event {
+            return;
         }
         let node = self.nodes.entry(broker).or_default();
         let replica = node.replicas.entry(of).or_default();

@@ -3,10 +3,9 @@
 //! It never decides anything. Made by [`crate::partitions`], read under a partition's lock.
 
 use super::isr::{Brokers, IsrProposal};
-use crate::partitions::moving::Assignment;
 use crate::throttle::Throttles;
 use metadata::image::Image;
-use protocol::ids::{BrokerEpoch, BrokerId, MonotonicMillis, TopicPartition, WallMillis};
+use protocol::ids::{BrokerEpoch, BrokerId, DirectoryId, MonotonicMillis, TopicPartition, WallMillis};
 use runtime::sync::{Lock, mpsc};
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +51,15 @@ pub struct Proposed {
     pub partition: TopicPartition,
     /// Which ones.
     pub proposal: IsrProposal,
+}
+
+/// Where a replica is, to be told to the controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// Which replica of this broker.
+    pub partition: TopicPartition,
+    /// In which directory.
+    pub directory: DirectoryId,
 }
 
 /// What the replicas of one broker share.

@@ -1,8 +1,8 @@
 //! Making the log of a new replica, and removing that of one that is gone.
 
-use super::moving::Assignment;
 use super::{Hosted, Partitions, log_config};
 use crate::partition::Partition;
+use crate::partition::context::Assignment;
 use crate::partition::context::wall_now;
 use metadata::config::TopicConfig;
 use metadata::image::PartitionImage;

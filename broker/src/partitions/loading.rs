@@ -3,9 +3,9 @@
 //! The first act is to take the mark of a clean stop, of all directories, before any log is opened: a crash in the middle
 //! of loading must not look like a clean stop the next time (KAFKA-10471).
 
-use super::moving::Assignment;
 use super::{Checkpoints, Directory, FetchChange, Moves, Partitions, Replicas, log_config};
 use crate::partition::Partition;
+use crate::partition::context::Assignment;
 use crate::partition::context::{CurrentImage, Proposed, ReplicaContext, wall_now};
 use crate::throttle::Throttles;
 use futures_util::stream::{self, StreamExt};

@@ -10,11 +10,11 @@
 
 use super::{Hosted, Partitions};
 use crate::partition::Partition;
-use crate::partition::context::{monotonic_now, wall_now};
+use crate::partition::context::{Assignment, monotonic_now, wall_now};
 use crate::partition::moving::{CopyView, Held};
 use metadata::image::Image;
 use protocol::error_code::ErrorCode;
-use protocol::ids::{DirectoryId, Offset, PartitionIndex, TopicPartition};
+use protocol::ids::{Offset, PartitionIndex, TopicPartition};
 use runtime::{rand, reachable, sometimes, task, time};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -25,15 +25,6 @@ use storage::{AppendError, Log, LogError, ReadError, Recovery, directory};
 const PIECE_BYTES: usize = 1 << 20;
 /// How long to wait before looking again: at a throttle that is used up, or at metadata that has not come.
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// Where a replica is, to be told to the controller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Assignment {
-    /// Which replica of this broker.
-    pub partition: TopicPartition,
-    /// In which directory.
-    pub directory: DirectoryId,
-}
 
 /// A replica on its way to another directory.
 pub(super) struct Move {

@@ -5,9 +5,9 @@
 //! whoever waits for that goes on waiting; what is out of date is dropped.
 
 use crate::controller_link::ControllerLink;
+use crate::partition::context::Assignment;
 use crate::partition::context::ReplicaContext;
 use crate::partition::isr::Brokers;
-use crate::partitions::moving::Assignment;
 use protocol::error_code::ErrorCode;
 use protocol::ids::{BrokerEpoch, BrokerId, DirectoryId, TopicPartition};
 use protocol::messages::{

@@ -3,6 +3,7 @@
 use super::Ledger;
 use protocol::ids::{BrokerId, Offset, TopicPartition};
 use std::collections::BTreeMap;
+use storage::event::LogEvent;
 
 /// A replica of which a bit flipped on the disk.
 #[derive(Clone, Copy, Debug)]
@@ -77,8 +78,24 @@ impl Ledger {
         self.rot.insert((broker, partition), Rot { at, gone: false });
     }
 
+    /// What became of a log may have been the end of what rotted in it.
+    pub(super) fn rot_event(&mut self, broker: BrokerId, partition: TopicPartition, event: &LogEvent) {
+        match event {
+            LogEvent::Opened { log_end_offset: to, .. } | LogEvent::Truncated { to, .. } => {
+                self.rot_is_cut(broker, partition, *to);
+            }
+            LogEvent::Restarted { .. } | LogEvent::Deleted { .. } => self.rot_is_cut(broker, partition, Offset::ZERO),
+            LogEvent::StartAdvanced { to, .. } => self.rot_is_deleted(broker, partition, *to),
+            LogEvent::Recovered { .. }
+            | LogEvent::Appended { .. }
+            | LogEvent::Synced { .. }
+            | LogEvent::Failed { .. }
+            | LogEvent::Epochs { .. } => {}
+        }
+    }
+
     /// A log ends at an offset now: what lay past it is there no more.
-    pub(super) fn rot_is_cut(&mut self, broker: BrokerId, partition: TopicPartition, to: Offset) {
+    fn rot_is_cut(&mut self, broker: BrokerId, partition: TopicPartition, to: Offset) {
         if let Some(rot) = self.rot.get_mut(&(broker, partition)) {
             rot.gone |= to <= rot.at;
         }
@@ -92,7 +109,7 @@ impl Ledger {
     }
 
     /// What lay below an offset is nobody's any more.
-    pub(super) fn rot_is_deleted(&mut self, broker: BrokerId, partition: TopicPartition, below: Offset) {
+    fn rot_is_deleted(&mut self, broker: BrokerId, partition: TopicPartition, below: Offset) {
         if self.rot_at(broker, partition).is_some_and(|at| at < below) {
             self.rot.remove(&(broker, partition));
         }

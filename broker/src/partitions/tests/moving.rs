@@ -1,7 +1,7 @@
 //! Replicas that move from one log directory to another, while they are written.
 
 use super::*;
-use crate::partitions::moving::Assignment;
+use crate::partition::context::Assignment;
 
 /// A broker with two directories, and a replica that it leads in the first.
 async fn two_directories() -> (Story, Arc<Partition>) {
