@@ -20,12 +20,11 @@ pub mod waiting;
 
 use crate::event::ReplicaEvent;
 use crate::metrics::Traffic;
-use crate::partition::context::Assignment;
 use appending::{AckError, Acknowledgements};
-use context::{Proposed, ReplicaContext, monotonic_now, wall_now};
+use context::{Assignment, Proposed, ReplicaContext, monotonic_now, wall_now};
 use fetch_wait::Ringer;
 use isr::{IsrAnswer, IsrProposal, JoinFloor};
-use protocol::ids::{BrokerId, DirectoryId, LeaderEpoch, Offset, TopicPartition};
+use protocol::ids::{BrokerId, DirectoryId, LeaderEpoch, MonotonicMillis, Offset, TopicPartition};
 use runtime::sync::{Guard, Lock, Notify};
 use runtime::{buggify, mutant, mutant_diverged, observe, rand, sometimes, task, time};
 use state::{Answered, Effects, PartitionState, PartitionUpdate, Role, Transition, initial_high_watermark};
@@ -37,6 +36,8 @@ use waiting::Parked;
 
 /// The rank of a replica's lock.
 const RANK: u8 = 10;
+/// How soon the controller is told again that a replica is damaged: whoever reads there may try again at once.
+const DAMAGE_TOLD_EVERY_MS: u64 = 1_000;
 
 /// One replica of a partition on this broker.
 pub struct Partition {
@@ -60,9 +61,9 @@ struct Replica {
     throttled: Throttled,
     /// How often the log was cut.
     cuts: u64,
-    /// Whether stored bytes were found not to be what was written. The log is used as far as it can be read, until the
-    /// controller says that another replica has it all.
-    damaged: bool,
+    /// When the controller was last told that stored bytes are not what was written, if they are not. The log is used as
+    /// far as it can be read, until the controller says that another replica has it all.
+    damage_told: Option<MonotonicMillis>,
     /// Whether the log stands still, for its copy is about to take its place.
     held: bool,
     /// How many removals of segments are not durable yet: until then the log refuses appends.
@@ -155,7 +156,7 @@ impl Partition {
             low_watermark_moved,
             throttled: Throttled::default(),
             cuts: 0,
-            damaged: false,
+            damage_told: None,
             held: false,
             unsettled: 0,
         };
@@ -387,7 +388,7 @@ impl Partition {
 
     /// Whether stored bytes were found not to be what was written.
     pub fn is_damaged(&self) -> bool {
-        self.replica.lock().damaged
+        self.replica.lock().damage_told.is_some()
     }
 
     /// A disk error is final for the log: nothing is appended after it, and nothing is served (KAFKA-3955, KIP-112). It is
@@ -418,10 +419,13 @@ impl Partition {
     }
 
     /// What is stored is not what was written. The controller is asked to count on this replica no more; it refuses while
-    /// nobody else has all that is committed, so it is asked again whenever somebody meets the damage.
+    /// nobody else has all that is committed, so it is asked again when somebody meets the damage later.
     fn give_up(&self, replica: &mut Guard<'_, Replica>, error: &LogError) {
-        if !replica.damaged {
-            replica.damaged = true;
+        let now = monotonic_now();
+        if replica.damage_told.is_some_and(|told| now.since(told) < DAMAGE_TOLD_EVERY_MS) {
+            return;
+        }
+        if replica.damage_told.replace(now).is_none() {
             tracing::error!(partition = %self.id, topic = %self.topic, %error, "a log is damaged");
             runtime::reachable!("a log was found damaged");
             observe::emit(|| ReplicaEvent::Damaged { partition: self.id });

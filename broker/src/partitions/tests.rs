@@ -151,6 +151,22 @@ impl Story {
 
 use storage::directory;
 
+/// Partition 0 of a topic has this leader and these replicas in sync now; with nobody in sync this broker was the last.
+fn changed(topic: u128, leader: Option<i32>, isr: &[i32]) -> Record {
+    Record::PartitionChange {
+        topic_id: topic_id(topic),
+        partition: PartitionIndex(0),
+        isr: Some(isr.iter().copied().map(BrokerId).collect()),
+        elr: None,
+        last_known_elr: isr.is_empty().then(|| vec![LOCAL]),
+        leader: Some(leader.map(BrokerId)),
+        leader_recovery_state: None,
+        replicas: None,
+        adding_replicas: None,
+        removing_replicas: None,
+    }
+}
+
 fn append(partition: &Arc<Partition>) {
     try_append(partition).unwrap();
 }
@@ -193,18 +209,7 @@ fn a_follower_is_given_to_the_fetchers_and_taken_from_them_when_it_is_elected() 
             }
             other => panic!("{other:?}"),
         }
-        story.publish(&[Record::PartitionChange {
-            topic_id: topic_id(1),
-            partition: PartitionIndex(0),
-            isr: Some(vec![LOCAL, BrokerId(2)]),
-            elr: None,
-            last_known_elr: None,
-            leader: Some(Some(LOCAL)),
-            leader_recovery_state: None,
-            replicas: None,
-            adding_replicas: None,
-            removing_replicas: None,
-        }]);
+        story.publish(&[changed(1, Some(1), &[1, 2])]);
         assert!(matches!(fetching.recv().await, Some(FetchChange::Stop { .. })));
         assert_eq!(story.leading(1).await.standing().leader_epoch, LeaderEpoch(1));
     });
@@ -375,18 +380,7 @@ fn a_log_that_cannot_be_opened_is_copied_anew_by_a_follower_and_no_stop_was_clea
         story.partitions().shutdown(Some(BrokerEpoch(7))).await;
         story.platter.damage("orders-0/partition.metadata", simulated::Damage::FlipBit { position: 3, bit: 1 });
         assert_eq!(story.start().await, None);
-        story.publish(&[Record::PartitionChange {
-            topic_id: topic_id(1),
-            partition: PartitionIndex(0),
-            isr: Some(vec![BrokerId(2)]),
-            elr: None,
-            last_known_elr: None,
-            leader: Some(Some(BrokerId(2))),
-            leader_recovery_state: None,
-            replicas: None,
-            adding_replicas: None,
-            removing_replicas: None,
-        }]);
+        story.publish(&[changed(1, Some(2), &[2])]);
         story.register();
         for _ in 0..100 {
             time::sleep(Duration::from_millis(5)).await;
@@ -494,22 +488,6 @@ async fn stopped_with_two_directories() -> Story {
     story
 }
 
-/// Nobody is in sync, and this broker was the last.
-fn leaderless(topic: u128) -> Record {
-    Record::PartitionChange {
-        topic_id: topic_id(topic),
-        partition: PartitionIndex(0),
-        isr: Some(Vec::new()),
-        elr: None,
-        last_known_elr: Some(vec![LOCAL]),
-        leader: Some(None),
-        leader_recovery_state: None,
-        replicas: None,
-        adding_replicas: None,
-        removing_replicas: None,
-    }
-}
-
 const OFFLINE: simulated::Faults = simulated::Faults {
     read_error: 0,
     append_error: 0,
@@ -532,7 +510,7 @@ fn a_directory_that_fails_at_the_start_is_left_out_and_there_is_no_proof_of_a_cl
         assert_eq!(story.partitions().online_directories().len(), 1);
         let described = story.partitions().describe_directories();
         assert_eq!(described.iter().map(|directory| directory.failed).collect::<Vec<_>>(), [false, true]);
-        story.publish(&[leaderless(1), leaderless(2)]);
+        story.publish(&[changed(1, None, &[]), changed(2, None, &[])]);
         story.register();
         story.create_named(3, "topic-3", 1);
         story.leading(3).await;
