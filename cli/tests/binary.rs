@@ -89,7 +89,7 @@ fn a_segment_is_dumped_as_kafka_dumps_it() {
     let mut batch = builder.finish(ProducerId(3), ProducerEpoch(1), Sequence(7)).to_vec();
     patch(&mut batch, Offset(5), LeaderEpoch(4));
     let parsed = BatchHeader::parse(&batch).expect("a batch");
-    let folder = std::env::temp_dir().join(format!("gregor-dump-{}", std::process::id()));
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("gregor-dump-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
     let file = folder.join("00000000000000000005.log");
     std::fs::write(&file, [&batch[..], b"end"].concat()).expect("a file");
@@ -102,7 +102,8 @@ fn a_segment_is_dumped_as_kafka_dumps_it() {
 
 /// A file of a node's settings, for one test.
 fn properties_file(name: &str, more: &str) -> String {
-    let path = std::env::temp_dir().join(format!("gregor-{}-{name}.properties", std::process::id()));
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("gregor-{}-{name}.properties", std::process::id()));
     let text = format!("node.id=1\nprocess.roles=broker,controller\nlog.retention.hours=2\n{more}");
     std::fs::write(&path, text).expect("a writable folder");
     path.to_string_lossy().into_owned()
@@ -155,7 +156,8 @@ fn a_typo_brings_the_right_key_to_mind_and_a_bad_value_names_its_key() {
 
 #[test]
 fn a_setting_that_does_nothing_here_is_told_once() {
-    let directory = std::env::temp_dir().join(format!("gregor-{}-told", std::process::id()));
+    let directory =
+        std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("gregor-{}-told", std::process::id()));
     let more = format!("log.dirs={}\nnum.io.threads=16\nbackground.threads=4\nmy.plugin=on\n", directory.display());
     let listeners = "listeners=PLAINTEXT://:0,CONTROLLER://:0\ncontroller.listener.names=CONTROLLER\n";
     let file = properties_file("told", &format!("{more}{listeners}"));
@@ -172,7 +174,8 @@ struct Folder(std::path::PathBuf);
 
 impl Folder {
     fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("gregor-{}-{name}", std::process::id()));
+        let folder =
+            std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("gregor-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
         Self(folder)
     }

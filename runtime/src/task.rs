@@ -81,6 +81,11 @@ pub fn block_on_real<F: Future>(future: F) -> F::Output {
     runtime.expect("the operating system gives threads and an event queue").block_on(future)
 }
 
+/// How many processors this process may use; one if that cannot be said.
+pub fn parallelism() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Waits until the process is asked to end: ctrl-c (SIGINT) or SIGTERM. Never ends in a simulated world.
 ///
 /// # Errors

@@ -13,10 +13,10 @@ pub struct Scenario {
     /// The claim in one sentence.
     pub title: String,
     /// Seeds that CI runs; the first one's story is kept as a snapshot.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seeds: Vec<u64>,
     /// Mutants that this scenario must catch, or it is stale.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pins: Vec<String>,
     /// How long the faults' phase lasts, in virtual time.
     pub lasts: Span,
@@ -27,13 +27,13 @@ pub struct Scenario {
     #[serde(rename = "topic")]
     pub topics: Vec<Topic>,
     /// Its clients.
-    #[serde(rename = "workload", default)]
+    #[serde(rename = "workload", default, skip_serializing_if = "Vec::is_empty")]
     pub workloads: Vec<Workload>,
     /// What happens to it, in order.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub timeline: Vec<Step>,
     /// What is expected beyond the invariants.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Expect::is_empty")]
     pub expect: Expect,
 }
 
@@ -50,6 +50,7 @@ pub struct Cluster {
     /// One-way delay between nodes, at least and at most, in microseconds.
     pub delay_us: (u64, u64),
     /// Server properties beyond the world's own.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub properties: BTreeMap<String, String>,
 }
 
@@ -75,7 +76,7 @@ pub struct Topic {
     #[serde(default = "two")]
     pub min_insync_replicas: i32,
     /// Other topic configs.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub configs: BTreeMap<String, String>,
 }
 
@@ -228,6 +229,12 @@ pub struct Expect {
     /// So many leader changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub leader_changes: Option<Bounds>,
+}
+
+impl Expect {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A range, both ends included and optional.

@@ -30,6 +30,15 @@ pub(crate) struct Span {
     pub end: u64,
 }
 
+/// What a walk over batches came to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Walked {
+    /// The batch that was looked for.
+    pub span: Option<Span>,
+    /// The last one that the walk passed.
+    pub before: Option<Span>,
+}
+
 /// A boundary between two batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Boundary {
@@ -164,32 +173,37 @@ impl Segment {
 
     /// The batch that holds `offset`, or the next one if compaction removed it. Nothing at the segment's end or past it.
     pub fn find(&self, offset: Offset) -> Result<Option<Span>, LogError> {
+        Ok(self.look_up(offset)?.span)
+    }
+
+    /// As [`Self::find`], with the batch before: whether offsets are really missing behind that one, its CRC knows.
+    pub fn look_up(&self, offset: Offset) -> Result<Walked, LogError> {
         if offset >= self.end_offset {
-            return Ok(None);
+            return Ok(Walked { span: None, before: None });
         }
         if let Some(span) = self.find_recent(offset) {
-            return Ok(Some(span));
+            return Ok(Walked { span: Some(span), before: None });
         }
         let hint = self.offset_index.lookup(offset).unwrap_or(0);
         let found = self.find_from(hint, offset);
         let agrees = match &found {
-            Ok(Some((span, walked))) => *walked || span.base_offset <= offset,
-            Ok(None) | Err(LogError::Corrupt { .. }) => false,
+            Ok(Walked { span: Some(span), before }) => before.is_some() || span.base_offset <= offset,
+            Ok(Walked { span: None, .. }) | Err(LogError::Corrupt { .. }) => false,
             Err(_) => true,
         };
         if agrees || hint == 0 {
-            let found = found?.map(|(span, _)| span);
-            let gap = found.is_some_and(|span| span.base_offset > offset);
-            return if gap && hint > 0 { self.find_after_gap(hint, offset) } else { Ok(found) };
+            let found = found?;
+            let gap = found.span.is_some_and(|span| span.base_offset > offset);
+            return if gap && hint > 0 { self.look_up_after_gap(hint, offset) } else { Ok(found) };
         }
         tracing::warn!(path = self.path("index"), hint, offset = offset.0, "an index does not agree with its log");
-        Ok(self.find_from(0, offset)?.map(|(span, _)| span))
+        self.find_from(0, offset)
     }
 
     /// Compaction leaves gaps; so seems to a batch whose offset was damaged, which the batch before it shows.
-    fn find_after_gap(&self, hint: u64, offset: Offset) -> Result<Option<Span>, LogError> {
+    fn look_up_after_gap(&self, hint: u64, offset: Offset) -> Result<Walked, LogError> {
         let earlier = self.offset_index.floor_position(hint - 1).unwrap_or(0);
-        Ok(self.find_from(earlier, offset)?.map(|(span, _)| span))
+        self.find_from(earlier, offset)
     }
 
     fn find_recent(&self, offset: Offset) -> Option<Span> {
@@ -200,21 +214,22 @@ impl Segment {
         Some(Span { base_offset, next_offset: next.offset, position, end: next.position })
     }
 
-    /// The first batch from `position` on that ends at `offset` or later, and whether a batch before it was seen.
-    fn find_from(&self, position: u64, offset: Offset) -> Result<Option<(Span, bool)>, LogError> {
+    /// The first batch from `position` on that ends at `offset` or later.
+    fn find_from(&self, position: u64, offset: Offset) -> Result<Walked, LogError> {
         let mut headers = self.headers(position, self.size);
-        let mut seen = false;
-        let mut expected = self.base_offset;
+        let mut before: Option<Span> = None;
         while let Some((header, position)) = headers.next()? {
+            let expected = before.map_or(self.base_offset, |before| before.next_offset);
             if header.base_offset < expected {
                 return Err(self.corrupt(position, format!("offset {} follows {expected}", header.base_offset)));
             }
+            let span = Span::of(&header, position);
             if header.last_offset() >= offset {
-                return Ok(Some((Span::of(&header, position), seen)));
+                return Ok(Walked { span: Some(span), before });
             }
-            (expected, seen) = (header.next_offset(), true);
+            before = Some(span);
         }
-        Ok(None)
+        Ok(Walked { span: None, before })
     }
 
     /// The last boundary between batches that is neither before `start`'s end nor above `limit`.

@@ -22,14 +22,8 @@ pub fn recompress(
 ) -> Result<BytesMut, BatchError> {
     let mut header = BatchHeader::parse(batch)?;
     let records = payload(&header, batch, decompression_budget(max_message_bytes))?;
-    let mut count = 0;
     for record in RecordViews::new(&header, &records) {
         record?;
-        count += 1;
-    }
-    if count != header.record_count {
-        let BatchHeader { record_count, last_offset_delta, .. } = header;
-        return Err(BatchError::BadCount { record_count, last_offset_delta });
     }
     let packed = compress_at(codec, level, &records);
     let size = HEADER_BYTES + packed.len();

@@ -11,7 +11,7 @@ use protocol::{
     ids::{LeaderEpoch, Offset, WallMillis},
     record_batch::{BatchHeader, HEADER_BYTES, Record, check_crc, records},
 };
-use runtime::disk::FileSlice;
+use runtime::disk::{File, FileSlice};
 use std::{io, ops::Range, sync::Arc};
 
 /// The most that one batch may grow to when it is decompressed to look for a timestamp.
@@ -42,6 +42,27 @@ struct Expected {
     end: Boundary,
     /// In which leader epochs the batches were written.
     epochs: Vec<EpochEntry>,
+    /// The batch before, where offsets between it and the first one seem to be missing.
+    before: Option<Before>,
+}
+
+/// See [`Expected::before`].
+#[derive(Clone, Debug)]
+struct Before {
+    stem: Arc<str>,
+    file: File,
+    span: Span,
+}
+
+impl Before {
+    /// Whether it ends where it says. If not, it may hold the offset that was asked for.
+    fn check(&self) -> Result<(), LogError> {
+        let Self { stem, file, span } = self;
+        let mut reader = BatchReader::new(file.clone(), span.end, HEADER_BYTES);
+        let (header, bytes) = read(reader.batch(span.position), stem, span.position)?
+            .map_err(|what| corrupt(stem, span.position, what))?;
+        check_crc(&header, bytes).map_err(|error| corrupt(stem, span.position, error))
+    }
 }
 
 impl LogSlice {
@@ -57,12 +78,13 @@ impl LogSlice {
     }
 
     fn check_against(&self, expected: &Expected) -> Result<(), LogError> {
+        expected.before.as_ref().map_or(Ok(()), Before::check)?;
         let corrupt = |position, what: String| corrupt(&expected.stem, position, what);
         let (mut at, end) = (self.slice.position, self.slice.position + self.slice.length);
         let mut reader = BatchReader::new(self.slice.file.clone(), end, CHECK_BYTES);
         let mut offset = self.base_offset;
         while at < end {
-            let batch = read(reader.batch(at), expected, at)?;
+            let batch = read(reader.batch(at), &expected.stem, at)?;
             let (header, bytes) = batch.map_err(|what| corrupt(at, what))?;
             check_crc(&header, bytes).map_err(|error| corrupt(at, error.to_string()))?;
             if header.base_offset < offset || header.last_offset_delta < 0 {
@@ -79,7 +101,7 @@ impl LogSlice {
         }
         let next = if at < expected.end.position {
             let mut following = BatchReader::new(self.slice.file.clone(), expected.end.position, HEADER_BYTES);
-            let header = read(following.header(at), expected, at)?;
+            let header = read(following.header(at), &expected.stem, at)?;
             header.map_err(|what| corrupt(at, what))?.base_offset
         } else {
             expected.end.offset
@@ -92,10 +114,10 @@ impl LogSlice {
 }
 
 /// A file that ends too early is damaged; any other error is the disk's.
-fn read<T>(result: io::Result<T>, expected: &Expected, at: u64) -> Result<T, LogError> {
+fn read<T>(result: io::Result<T>, stem: &str, at: u64) -> Result<T, LogError> {
     result.map_err(|error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => corrupt(&expected.stem, at, "the file ends here"),
-        _ => LogError::io("read", format!("{}.log", expected.stem), error),
+        io::ErrorKind::UnexpectedEof => corrupt(stem, at, "the file ends here"),
+        _ => LogError::io("read", format!("{stem}.log"), error),
     })
 }
 
@@ -135,7 +157,7 @@ impl Log {
         if from >= bound || from == log_end_offset {
             return Ok(empty(segment, from));
         }
-        let (segment, start) = self.first_batch(from)?;
+        let (segment, start, before) = self.first_batch(from)?;
         let (stop, stop_offset) = if bound >= segment.end_offset {
             (segment.size, segment.end_offset)
         } else {
@@ -158,17 +180,18 @@ impl Log {
         };
         let slice = FileSlice { file: segment.file.clone(), position: start.position, length: end - start.position };
         let base_offset = start.base_offset;
-        let expected = (!segment.is_fresh(start.position)).then(|| self.expected(segment, base_offset..next_offset));
+        let known = before.is_none() && segment.is_fresh(start.position);
+        let expected = (!known).then(|| self.expected(segment, base_offset..next_offset, before));
         Ok(LogSlice { slice, base_offset, next_offset, expected })
     }
 
-    fn expected(&self, segment: &Segment, offsets: Range<Offset>) -> Box<Expected> {
+    fn expected(&self, segment: &Segment, offsets: Range<Offset>, before: Option<Before>) -> Box<Expected> {
         let entries = self.epochs.entries();
         let first = entries.partition_point(|entry| entry.start_offset <= offsets.start).saturating_sub(1);
         let after = entries.partition_point(|entry| entry.start_offset < offsets.end);
         let epochs = entries[first.min(after)..after].to_vec();
         let end = Boundary { position: segment.size, offset: segment.end_offset };
-        Box::new(Expected { stem: segment.stem().clone(), end, epochs })
+        Box::new(Expected { stem: segment.stem().clone(), end, epochs, before })
     }
 
     /// The segment whose range holds an offset; the first one for offsets before.
@@ -177,12 +200,16 @@ impl Log {
         &self.segments[after.saturating_sub(1)]
     }
 
-    /// The batch that holds `offset`, or the next one where compaction left a gap.
-    fn first_batch(&self, offset: Offset) -> Result<(&Segment, Span), LogError> {
+    /// The batch that holds `offset`, or the next one where compaction left a gap, and then the one before that.
+    fn first_batch(&self, offset: Offset) -> Result<(&Segment, Span, Option<Before>), LogError> {
         let at = self.segments.partition_point(|segment| segment.base_offset <= offset).saturating_sub(1);
+        let mut before = None;
         for segment in &self.segments[at..] {
-            if let Some(span) = segment.find(offset.max(segment.base_offset))? {
-                return Ok((segment, span));
+            let found = segment.look_up(offset.max(segment.base_offset))?;
+            let of_segment = |span| Before { stem: segment.stem().clone(), file: segment.file.clone(), span };
+            before = found.before.map(of_segment).or(before);
+            if let Some(span) = found.span {
+                return Ok((segment, span, before.filter(|_| span.base_offset > offset)));
             }
         }
         let path = self.segments[at].path("log");
@@ -254,6 +281,7 @@ fn find_record(
     matches: impl Fn(&Record) -> bool,
 ) -> Result<Option<FoundOffset>, LogError> {
     let bytes = segment.read(&Span::of(header, position))?;
+    check_crc(header, &bytes).map_err(|error| broken(segment, position, error))?;
     let records = records(&bytes, DECOMPRESSED_BYTES_MAX).map_err(|error| broken(segment, position, error))?;
     let found = records.iter().find(|record| matches(record));
     Ok(found.map(|record| FoundOffset {

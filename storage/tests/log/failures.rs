@@ -12,7 +12,7 @@ use runtime::{
         disk::{Damage, Faults},
     },
 };
-use storage::{AppendError, Log, LogError, ReadError, Recovery, producer_state::ProducerError};
+use storage::{AppendError, Log, LogError, LogSlice, ReadError, Recovery, producer_state::ProducerError};
 
 #[test]
 fn after_a_failed_append_no_other_is_attempted() {
@@ -325,6 +325,13 @@ fn read_all(log: &Log, piece: usize) -> Result<Vec<u8>, ReadError> {
     Ok(bytes)
 }
 
+/// The one batch that a reader at an offset gets.
+fn batch_of(log: &Log, at: i64) -> Result<LogSlice, ReadError> {
+    let found = log.read(Offset(at), log.log_end_offset(), 1, true)?;
+    found.check()?;
+    Ok(found)
+}
+
 #[test]
 fn whatever_bit_of_a_closed_segment_is_flipped_nothing_is_read_that_was_not_written() {
     simulated(1, |disk, platter| async move {
@@ -338,19 +345,31 @@ fn whatever_bit_of_a_closed_segment_is_flipped_nothing_is_read_that_was_not_writ
         assert!(log.segment_count() > 1, "{} bytes", log.size());
         assert_eq!(read_all(&log, 1).expect("it is sound"), model.bytes());
         assert_eq!(read_all(&log, 1 << 20).expect("it is sound"), model.bytes());
-        let path = format!("{DIRECTORY}/{:020}.log", 0);
-        let size = platter.written(&path).expect("it is there").len() as u64;
-        for position in 0..size {
-            for bit in 0..8 {
-                platter.damage(&path, Damage::FlipBit { position, bit });
-                for piece in [1, 1 << 20] {
-                    match read_all(&log, piece) {
-                        Err(ReadError::Log(error)) => assert!(error.is_damage(), "{error}"),
-                        other => panic!("bit {bit} of byte {position}: {other:?}"),
-                    }
+        let whole: Vec<LogSlice> = (0..40).map(|at| batch_of(&log, at).expect("it is sound")).collect();
+        let bytes: Vec<Vec<u8>> = whole.iter().map(|batch| batch.slice.read().expect("a healthy disk")).collect();
+        let files = platter.files().into_iter().filter(|path| path.ends_with(".log"));
+        let mut closed: Vec<String> = files.collect();
+        closed.pop().expect("one is active");
+        let bits = closed.iter().flat_map(|path| {
+            let size = platter.written(path).expect("it is there").len() as u64;
+            (0..size * 8).map(move |bit| (path, bit / 8, (bit % 8) as u8))
+        });
+        for (path, position, bit) in bits {
+            platter.damage(path, Damage::FlipBit { position, bit });
+            for piece in [1, 1 << 20] {
+                match read_all(&log, piece) {
+                    Err(ReadError::Log(error)) => assert!(error.is_damage(), "{error}"),
+                    other => panic!("bit {bit} of byte {position} of {path}: {other:?}"),
                 }
-                platter.damage(&path, Damage::FlipBit { position, bit });
             }
+            // Whoever asks for any offset gets the batch that holds it as it was, or nothing.
+            for (at, (sound, bytes)) in (0..).zip(whole.iter().zip(&bytes)) {
+                let Ok(found) = batch_of(&log, at) else { continue };
+                let offsets = |batch: &LogSlice| (batch.base_offset, batch.next_offset);
+                assert_eq!(offsets(&found), offsets(sound), "bit {bit} of byte {position} of {path}, offset {at}");
+                assert_eq!(&found.slice.read().expect("a healthy disk"), bytes);
+            }
+            platter.damage(path, Damage::FlipBit { position, bit });
         }
         assert_eq!(read_all(&log, 1).expect("it is sound again"), model.bytes());
     });

@@ -144,7 +144,7 @@ impl Command {
 }
 
 fn parallel(jobs: Option<usize>) -> usize {
-    jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+    jobs.unwrap_or_else(|| runtime::task::parallelism())
 }
 
 /// One run in this process, reported to a file.
