@@ -144,7 +144,7 @@ impl Command {
 }
 
 fn parallel(jobs: Option<usize>) -> usize {
-    jobs.unwrap_or_else(|| runtime::task::parallelism())
+    jobs.unwrap_or_else(runtime::task::parallelism)
 }
 
 /// One run in this process, reported to a file.
