@@ -13,6 +13,7 @@
 //! A scenario drives the world from the [`HARNESS`] node, which never crashes: it adds nodes, starts programs in them,
 //! and breaks things. Nothing here knows what the programs do.
 
+pub mod canaries;
 mod chance;
 mod clock;
 pub mod disk;

@@ -36,9 +36,19 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
+    spawn_boxed(std::any::type_name::<F>(), Box::pin(future))
+}
+
+/// What runs a task is compiled once for each result, and not for each of hundreds of futures.
+#[track_caller]
+#[allow(unused_variables, reason = "only a simulated task has a name")]
+fn spawn_boxed<T: Send + 'static>(
+    name: &'static str,
+    future: Pin<Box<dyn Future<Output = T> + Send>>,
+) -> JoinHandle<T> {
     #[cfg(madsim)]
     if let Some(here) = crate::simulation::here() {
-        return JoinHandle(Joining::Simulated(crate::simulation::spawn(here, future)));
+        return JoinHandle(Joining::Simulated(crate::simulation::spawn(here, name, future)));
     }
     JoinHandle(Joining::Real(tokio::spawn(future)))
 }
@@ -77,6 +87,10 @@ pub async fn yield_now() {
 pub fn block_on_real<F: Future>(future: F) -> F::Output {
     #[cfg(madsim)]
     assert!(crate::simulation::here().is_none(), "a simulated node has no real runtime");
+    block_on_boxed(Box::pin(future))
+}
+
+fn block_on_boxed<T>(future: Pin<Box<dyn Future<Output = T> + '_>>) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.expect("the operating system gives threads and an event queue").block_on(future)
 }

@@ -177,14 +177,16 @@ impl Judge {
         }
         for invariant in &mut self.invariants {
             if let Err(what) = invariant.before(&self.ledger, observed) {
-                self.violation = Some(violation(&**invariant, what, observed.at, observed.ordinal));
+                let when = (observed.at, observed.ordinal);
+                self.violation = Some(violation(&**invariant, &what, &self.ledger, when));
                 return;
             }
         }
         self.ledger.apply(observed);
         for invariant in &mut self.invariants {
             if let Err(what) = invariant.check(&mut self.ledger, observed) {
-                self.violation = Some(violation(&**invariant, what, observed.at, observed.ordinal));
+                let when = (observed.at, observed.ordinal);
+                self.violation = Some(violation(&**invariant, &what, &self.ledger, when));
                 return;
             }
         }
@@ -196,12 +198,16 @@ impl Judge {
             if self.violation.is_none()
                 && let Err(what) = invariant.at_end(&mut self.ledger, end)
             {
-                self.violation = Some(violation(&**invariant, what, self.ledger.now, 0));
+                let when = (self.ledger.now, 0);
+                self.violation = Some(violation(&**invariant, &what, &self.ledger, when));
             }
         }
     }
 }
 
-fn violation(invariant: &dyn Invariant, what: String, at: u64, ordinal: u64) -> Violation {
+fn violation(invariant: &dyn Invariant, what: &str, ledger: &Ledger, (at, ordinal): (u64, u64)) -> Violation {
+    // Brokers know topics by their ids; whoever reads this knows names.
+    let topics = ledger.image.topics();
+    let what = topics.fold(what.to_owned(), |what, topic| what.replace(&topic.id.to_string(), &topic.name));
     Violation { invariant: invariant.name(), claim: invariant.claim(), what, at, ordinal }
 }

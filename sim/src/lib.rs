@@ -13,15 +13,21 @@ pub mod faults;
 pub mod history;
 pub mod invariants;
 pub mod ledger;
+#[cfg(madsim)]
+pub mod logs;
 pub mod mutants;
 pub mod observed;
 pub mod operations;
+pub mod recording;
+pub mod report;
 #[cfg(madsim)]
 pub mod run;
 #[cfg(madsim)]
 pub mod scenario;
 #[cfg(madsim)]
 pub mod shrink;
+pub mod story;
+pub mod summary;
 #[cfg(madsim)]
 pub mod swarm;
 pub mod timeline;

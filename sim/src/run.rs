@@ -8,7 +8,9 @@ use crate::{
     faults::{self, Begun, Ended, Fault, Target},
     history::History,
     invariants::{End, Violation},
+    logs,
     operations::Operation,
+    recording::{Entry, Phase, Recorder, Recording},
     scenario::{Expect, Scenario, Span, Step},
     when::Condition,
     workloads,
@@ -39,6 +41,10 @@ pub struct Options {
     pub mutant: Option<String>,
     /// The events to keep as text.
     pub keep: Option<Range<u64>>,
+    /// Whether everything is recorded that the story and the report are made from.
+    pub record: bool,
+    /// The leak that is let into the run: see [`simulation::canaries`].
+    pub canary: Option<String>,
 }
 
 /// What a run came to.
@@ -68,12 +74,17 @@ pub struct Outcome {
     pub history: String,
     /// Records acknowledged.
     pub acknowledged: u64,
+    /// CPU seconds that its process took.
+    pub cpu_seconds: f64,
     /// The events that were to be kept.
     pub kept: Vec<String>,
+    /// What happened, where it was to be recorded.
+    #[serde(skip)]
+    pub recorded: Vec<Entry>,
 }
 
 /// Why a run failed.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Failure {
     /// The invariant, or `expectation`, `panic`, `stuck`.
     pub claim: String,
@@ -88,19 +99,36 @@ pub struct Failure {
 /// Runs a scenario from a seed, on a thread of its own.
 pub fn run(scenario: &Scenario, seed: u64, options: Options) -> Outcome {
     let scenario = scenario.clone();
+    let recorder = options.record.then(Recording::recorder);
+    let canary = options.canary.as_deref().and_then(simulation::canaries::find);
     let settings = simulation::Options {
+        observe_network: options.record,
         mutant: options.mutant,
         keep_lines: options.keep,
         buggify: true,
         patience: PATIENCE,
         ..simulation::Options::default()
     };
-    let run = simulation::run(seed, settings, move || play(scenario));
+    let run = simulation::run(seed, settings, {
+        let recorder = recorder.clone();
+        move || {
+            canary.into_iter().for_each(simulation::canaries::plant);
+            play(scenario, recorder)
+        }
+    });
     let outcome = run.result.unwrap_or_else(|failure| Outcome {
         failure: Some(Failure::of_runtime(&failure, run.virtual_ns)),
         ..Outcome::default()
     });
+    let recorded = recorder.map(|recorder| {
+        let mut recording = recorder.lock();
+        if let Some(failure) = &outcome.failure {
+            recording.failed(run.virtual_ns, &failure.claim, &failure.what);
+        }
+        std::mem::take(&mut recording.entries)
+    });
     Outcome {
+        recorded: recorded.unwrap_or_default(),
         hash: format!("{:032x}", run.hash),
         checkpoints: run.checkpoints.iter().map(|hash| format!("{hash:032x}")).collect(),
         events: run.events,
@@ -148,8 +176,9 @@ struct Play {
     lasting: Vec<Lasting>,
 }
 
-async fn play(scenario: Scenario) -> Outcome {
-    let mut world = World::new(&scenario);
+async fn play(scenario: Scenario, recorder: Option<Recorder>) -> Outcome {
+    let _logs = recorder.clone().map(logs::gather);
+    let mut world = World::new(&scenario, recorder);
     world.nodes().into_iter().for_each(|id| world.start(id));
     let prepared = workloads::prepare(&mut world, &scenario, now_ns() + START_NS).await;
     let mut play = Play { world, scenario, began_at: now_ns(), lasting: Vec::new() };
@@ -166,6 +195,9 @@ impl Play {
             let shared = self.world.shared();
             let shared = &mut *shared.borrow_mut();
             shared.timeline.begin(self.began_at, &shared.judge.ledger);
+            if let Some(recorder) = &shared.recorder {
+                recorder.lock().phase(self.began_at, Phase::Story);
+            }
         }
         let running = workloads::start(&mut self.world, &self.scenario);
         self.safety().await;

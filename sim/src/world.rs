@@ -8,6 +8,7 @@ use crate::{
     event::WorldEvent,
     invariants::Judge,
     observed::{Fact, Observed},
+    recording::{FIRST_CLIENT, Recorder},
     scenario::{Cluster, Scenario},
 };
 use broker::{Broker, BrokerConfig, ListenerConfig};
@@ -18,7 +19,7 @@ use protocol::ids::{BrokerId, ClusterUuid, PartitionIndex};
 use runtime::{
     disk::Disk,
     hold::Held,
-    observe,
+    observe::{self, Envelope, Event},
     simulation::{self, Crash, NodeId, disk, net},
     sync,
 };
@@ -44,7 +45,6 @@ const CLIENT_PORT: u16 = 9092;
 const INTER_BROKER_PORT: u16 = 9091;
 const CONTROLLER_PORT: u16 = 9093;
 const FIRST_CONTROLLER: i32 = 101;
-const FIRST_CLIENT: i32 = 1001;
 
 /// What the subscribers of a run share with the run.
 #[derive(Default)]
@@ -55,6 +55,50 @@ pub struct Shared {
     pub timeline: crate::timeline::Timeline,
     /// What clients were told.
     pub history: crate::history::History,
+    /// Everything that happened, where it is recorded.
+    pub recorder: Option<Recorder>,
+    /// The ids that the cluster has, of the nodes of the runtime.
+    ids: BTreeMap<NodeId, i32>,
+}
+
+impl Shared {
+    /// Takes an event in, and tells whether it broke the first claim.
+    fn observe(&mut self, envelope: &Envelope, event: &dyn Event) -> bool {
+        let any: &dyn Any = event;
+        let fact = if let Some(event) = any.downcast_ref() {
+            Fact::Replica(event)
+        } else if let Some(event) = any.downcast_ref() {
+            Fact::Log(event)
+        } else if let Some(event) = any.downcast_ref() {
+            Fact::Client(event)
+        } else if let Some(event) = any.downcast_ref() {
+            Fact::Controller(event)
+        } else if let Some(event) = any.downcast_ref() {
+            Fact::World(event)
+        } else {
+            if let (Some(recorder), Some(event)) = (&self.recorder, any.downcast_ref()) {
+                recorder.lock().network(envelope.at, event);
+            }
+            return false;
+        };
+        let broker = BrokerId(self.ids.get(&envelope.node).copied().unwrap_or(-1));
+        let observed = Observed { at: envelope.at, ordinal: envelope.ordinal, broker, fact };
+        if let Fact::Client(event) = fact {
+            self.history.count(event);
+        }
+        let held = self.judge.violation.is_none();
+        self.judge.observe(&observed);
+        self.timeline.observe(&observed, &self.judge.ledger);
+        let violation = self.judge.violation.as_ref().filter(|_| held);
+        if let Some(recorder) = &self.recorder {
+            let mut recording = recorder.lock();
+            recording.observe(envelope.node, &observed, &self.judge.ledger, held);
+            if let Some(violation) = violation {
+                recording.broken(envelope.at, violation.invariant, &violation.what);
+            }
+        }
+        violation.is_some()
+    }
 }
 
 /// One machine of the cluster.
@@ -90,8 +134,8 @@ pub struct World {
 }
 
 impl World {
-    /// Makes the machines; none of them runs yet.
-    pub fn new(scenario: &Scenario) -> Self {
+    /// Makes the machines; none of them runs yet. What happens to them is told to the recorder, if there is one.
+    pub fn new(scenario: &Scenario, recorder: Option<Recorder>) -> Self {
         let cluster = scenario.cluster.clone();
         let mut world = Self {
             properties: Arc::new(properties(&cluster)),
@@ -104,7 +148,7 @@ impl World {
             holds: BTreeMap::new(),
             skewed: BTreeMap::new(),
             disks: disks::Disks::default(),
-            shared: Rc::default(),
+            shared: Rc::new(RefCell::new(Shared { recorder, ..Shared::default() })),
             broken: Arc::default(),
             ended: Arc::default(),
             faults_begun: 0,
@@ -139,7 +183,15 @@ impl World {
             stop: None,
         };
         self.machines.insert(id, machine);
+        self.shared.borrow_mut().ids.insert(node, id);
+        self.know(node, id);
         self.set_links(id);
+    }
+
+    fn know(&self, node: NodeId, id: i32) {
+        if let Some(recorder) = &self.shared.borrow().recorder {
+            recorder.lock().know(node, id);
+        }
     }
 
     /// A machine for a client, which never crashes. Returns its id.
@@ -149,6 +201,7 @@ impl World {
         let ip = IpAddr::from([10, 1, (number / 200) as u8, (number % 200 + 1) as u8]);
         let node = simulation::add_node(&format!("c{number}"), ip);
         self.clients.insert(id, node);
+        self.know(node, id);
         self.set_links(id);
         id
     }
@@ -180,33 +233,9 @@ impl World {
     }
 
     fn subscribe(&self) {
-        let ids: BTreeMap<NodeId, i32> = self.machines.iter().map(|(id, machine)| (machine.node, *id)).collect();
         let (shared, broken) = (Rc::clone(&self.shared), Arc::clone(&self.broken));
         simulation::subscribe(Box::new(move |envelope, event| {
-            let any: &dyn Any = event;
-            let fact = if let Some(event) = any.downcast_ref() {
-                Fact::Replica(event)
-            } else if let Some(event) = any.downcast_ref() {
-                Fact::Log(event)
-            } else if let Some(event) = any.downcast_ref() {
-                Fact::Client(event)
-            } else if let Some(event) = any.downcast_ref() {
-                Fact::Controller(event)
-            } else if let Some(event) = any.downcast_ref() {
-                Fact::World(event)
-            } else {
-                return;
-            };
-            let broker = BrokerId(ids.get(&envelope.node).copied().unwrap_or(-1));
-            let observed = Observed { at: envelope.at, ordinal: envelope.ordinal, broker, fact };
-            let Shared { judge, timeline, history } = &mut *shared.borrow_mut();
-            if let Fact::Client(event) = fact {
-                history.count(event);
-            }
-            let held = judge.violation.is_none();
-            judge.observe(&observed);
-            timeline.observe(&observed, &judge.ledger);
-            if held && judge.violation.is_some() {
+            if shared.borrow_mut().observe(envelope, event) {
                 broken.notify_one();
             }
         }));

@@ -13,9 +13,7 @@ use super::{
     world::{Current, World, enter, try_world, world},
 };
 use crate::observe::name_hash;
-use pin_project_lite::pin_project;
 use std::{
-    any::type_name,
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
     fmt,
@@ -384,28 +382,28 @@ impl<T> Drop for Completion<T> {
     }
 }
 
-pin_project! {
-    struct Joined<F: Future> { #[pin] future: F, completion: Completion<F::Output> }
+/// A future whose type is forgotten, so that what runs it is compiled once for each result and not for each future.
+pub(crate) type Spawned<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+struct Joined<T> {
+    future: Spawned<T>,
+    completion: Completion<T>,
 }
 
-impl<F: Future> Future for Joined<F> {
+impl<T> Future for Joined<T> {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let this = self.project();
-        this.future.poll(context).map(|output| this.completion.set(Join::Finished(output)))
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let output = self.future.as_mut().poll(context);
+        output.map(|output| self.completion.set(Join::Finished(output)))
     }
 }
 
-pub(crate) fn spawn<F>(here: Here, future: F) -> JoinHandle<F::Output>
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
+/// Starts a task. `name` is its type's: it tells it from other children of its parent.
+pub(crate) fn spawn<T: Send + 'static>(here: Here, name: &'static str, future: Spawned<T>) -> JoinHandle<T> {
     const CHILD: u64 = name_hash("executor.child");
     let shared = Arc::new(Mutex::new(Join::Running(None)));
     let joined = Joined { future, completion: Completion(shared.clone()) };
-    let name = type_name::<F>();
     let id = world(|world| {
         let (parent, child) = (world.current.get().task, name_hash(name));
         let ordinal = {

@@ -15,6 +15,7 @@ use std::{
     future::Future,
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
     rc::Rc,
     sync::{
         Arc, Once,
@@ -140,6 +141,29 @@ where
     T: Send + 'static,
     F: Future<Output = T> + 'static,
 {
+    let begin: Begin = Box::new(move || {
+        let scenario = scenario();
+        Box::pin(async move { Box::new(scenario.await) as Value })
+    });
+    run_erased(seed, options, type_name::<F>(), begin)
+        .map(|value| *value.downcast().expect("it is what the scenario returned"))
+}
+
+/// What a scenario returns, and how it begins, with their types forgotten: runs are compiled once, not for each scenario.
+type Value = Box<dyn Any + Send>;
+type Scenario = Pin<Box<dyn Future<Output = Value>>>;
+type Begin = Box<dyn FnOnce() -> Scenario + Send>;
+
+impl Outcome<Value> {
+    fn map<T>(self, of: impl FnOnce(Value) -> T) -> Outcome<T> {
+        let Self { seed, hash, checkpoints, events, lines, virtual_ns, steps, result, reached, diverged, faults } =
+            self;
+        let result = result.map(of);
+        Outcome { seed, hash, checkpoints, events, lines, virtual_ns, steps, result, reached, diverged, faults }
+    }
+}
+
+fn run_erased(seed: u64, options: Options, name: &'static str, begin: Begin) -> Outcome<Value> {
     install_panic_hook();
     // The process's own clock begins in the real world, not in the first run that happens to ask for it.
     let _ = crate::time::now();
@@ -150,7 +174,7 @@ where
     let thread = std::thread::Builder::new().name(format!("seed-{seed}")).stack_size(16 << 20);
     let thread = thread.spawn(move || {
         // The receiver is gone only when the run was given up as stuck.
-        let _ = send.send(run_here(seed, options, watched, scenario));
+        let _ = send.send(run_here(seed, options, watched, name, begin));
     });
     let thread = thread.expect("the operating system gives a thread");
     let mut seen = u64::MAX;
@@ -177,39 +201,31 @@ where
     }
 }
 
-fn failed<T>(seed: u64, failure: Failure) -> Outcome<T> {
+fn failed(seed: u64, failure: Failure) -> Outcome<Value> {
     let (reached, diverged, faults) = Default::default();
     let (hash, checkpoints, events, lines, virtual_ns, steps) = Default::default();
     let result = Err(failure);
     Outcome { seed, hash, checkpoints, events, lines, virtual_ns, steps, result, reached, diverged, faults }
 }
 
-fn run_here<T, F>(seed: u64, options: Options, pulse: Arc<Pulse>, scenario: impl FnOnce() -> F) -> Outcome<T>
-where
-    T: 'static,
-    F: Future<Output = T> + 'static,
-{
+fn run_here(seed: u64, options: Options, pulse: Arc<Pulse>, name: &'static str, begin: Begin) -> Outcome<Value> {
     // madsim's executor runs one task that never waits: ours. What it is here for is its context, in which the C
     // library's clock, entropy and threads are the seed's.
     let executor = madsim::runtime::Runtime::with_seed_and_config(seed, madsim::Config::default());
-    executor.block_on(async move { in_context(seed, &options, pulse, scenario) })
+    executor.block_on(async move { in_context(seed, &options, pulse, name, begin) })
 }
 
-fn in_context<T, F>(seed: u64, options: &Options, pulse: Arc<Pulse>, scenario: impl FnOnce() -> F) -> Outcome<T>
-where
-    T: 'static,
-    F: Future<Output = T> + 'static,
-{
+fn in_context(seed: u64, options: &Options, pulse: Arc<Pulse>, name: &'static str, begin: Begin) -> Outcome<Value> {
     static RUNS: AtomicU64 = AtomicU64::new(0);
     let the_world = Rc::new(World::new(seed, RUNS.fetch_add(1, Ordering::Relaxed), options, pulse));
     set_mutant(options.mutant.as_deref());
     set_world(Some(the_world.clone()));
     nodes::add_harness(&the_world);
     let slot = Rc::new(RefCell::new(None));
-    let result = drive(&the_world, type_name::<F>(), {
+    let result = drive(&the_world, name, {
         let slot = slot.clone();
         let entered = enter(Here { node: HARNESS, life: 0 });
-        let scenario = catch_unwind(AssertUnwindSafe(scenario)).map_err(|panic| panicked(&the_world, &*panic));
+        let scenario = catch_unwind(AssertUnwindSafe(begin)).map_err(|panic| panicked(&the_world, &*panic));
         drop(entered);
         scenario.map(|scenario| -> TaskFuture {
             Box::pin(async move {

@@ -2,6 +2,7 @@
 
 use super::world::{Subscriber, World, here, world};
 use crate::observe::{Digest, Envelope, Event, NodeId};
+use bytes::Bytes;
 use std::{fmt, ops::Range};
 
 /// A checkpoint of the hash is kept after each so many events.
@@ -130,11 +131,13 @@ pub struct NetworkEvent {
     pub bytes: u64,
     /// A hash of the bytes that left; zero for everything else.
     pub digest: u64,
+    /// The bytes that left, where a run's options ask for network events; never part of the trace.
+    pub payload: Vec<Bytes>,
 }
 
 impl fmt::Debug for NetworkEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, from, to, connection, bytes, digest } = self;
+        let Self { kind, from, to, connection, bytes, digest, payload: _ } = self;
         write!(f, "{kind:?} {from}->{to} connection {connection} bytes {bytes} digest {digest:016x}")
     }
 }

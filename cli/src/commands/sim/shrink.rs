@@ -1,6 +1,6 @@
 //! `gregor sim shrink` and `gregor sim pin`: from a run that fails to a small scenario that is kept.
 
-use super::{OTHER_CODE, parallel};
+use super::{OTHER_CODE, folder, parallel};
 use crate::output::{Failure, table};
 use runtime::{disk::Disk, task::block_on_real, time};
 use sim::{
@@ -69,8 +69,7 @@ fn job(token: &str) -> Result<Result<Job, ExitCode>, Failure> {
 
 /// Runs jobs, and answers in their order.
 async fn outcomes(jobs: Vec<Job>, parallel: usize) -> Result<Vec<Outcome>, Failure> {
-    let plan = Plan { jobs: jobs.clone(), twice: false, parallel, stop_at_failure: false };
-    let mut done = driver::execute(plan, |_, _| {}).await?;
+    let mut done = driver::execute(Plan::new(jobs.clone(), parallel), |_, _| {}).await?;
     let at = |job: &Job| jobs.iter().position(|one| one == job);
     done.sort_by_key(|done| at(&done.job));
     Ok(done.into_iter().map(|done| done.outcome).collect())
@@ -159,7 +158,7 @@ impl Shrink {
         };
         let again = bench.run(&vec![kept.clone(); AGAIN]).await?;
         let as_before = again.iter().filter(|outcome| claim(outcome) == Some(&*broken)).count();
-        write(&self.out, &kept).await?;
+        folder::write(&self.out, kept.to_toml().as_bytes()).await?;
         let small = again.first().ok_or_else(|| Failure::new("the result was not run"))?;
         println!("{}", compared((&scenario, &first), (&kept, small)));
         let ended = if complete { "nothing more can go" } else { "the time is over" };
@@ -200,16 +199,6 @@ fn compared(before: (&Scenario, &Outcome), after: (&Scenario, &Outcome)) -> Stri
     table(&["WHAT", "BEFORE", "AFTER"], &rows)
 }
 
-async fn write(path: &Path, scenario: &Scenario) -> Result<(), Failure> {
-    let path = std::path::absolute(path)?;
-    let (folder, name) = (path.parent(), path.file_name());
-    let (Some(folder), Some(name)) = (folder, name) else {
-        return Err(Failure::usage(format!("{} is no file", path.display())));
-    };
-    Disk::real(folder)?.write_atomically(&name.to_string_lossy(), scenario.to_toml().as_bytes()).await?;
-    Ok(())
-}
-
 impl Pin {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode, Failure> {
@@ -237,7 +226,7 @@ impl Pin {
             return Ok(ExitCode::from(ANOTHER));
         }
         let path = Path::new(REGRESSIONS).join(format!("{}.toml", self.name));
-        write(&path, &kept).await?;
+        folder::write(&path, kept.to_toml().as_bytes()).await?;
         println!("kept as {}; `make bless` writes its story down", path.display());
         if kept.pins.is_empty() {
             println!("it pins no planted bug: nothing says when it has lost its point");

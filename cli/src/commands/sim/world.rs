@@ -2,20 +2,21 @@
 
 use crate::output::{self, Failure, Format};
 use clap::Subcommand;
-use runtime::task::block_on_real;
 use sim::{
-    driver::{self, Done, Plan, Progress},
-    faults, invariants, mutants,
-    run::Outcome,
-    token::{CODE_VERSION, Job, SCENARIOS, SWARM, Token},
+    driver, faults, invariants, mutants,
+    run::{Options, Outcome},
+    token::{CODE_VERSION, Job, SCENARIOS, Token},
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io::{IsTerminal, Write},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
+#[path = "folder.rs"]
+mod folder;
+#[path = "junit.rs"]
+mod junit;
+#[path = "many.rs"]
+mod many;
+#[path = "selftest.rs"]
+mod selftest;
 #[path = "shrink.rs"]
 mod shrink;
 
@@ -27,58 +28,25 @@ const NOT_REACHED: u8 = 6;
 #[derive(Subcommand)]
 pub enum Command {
     /// Runs kept scenarios by name, folder or file; all of them without a name
-    Run {
-        /// Names, folders or files
-        names: Vec<String>,
-        /// Seeds for each, from 1, instead of the scenario's own
-        #[arg(long)]
-        seeds: Option<u64>,
-        #[command(flatten)]
-        how: How,
-    },
+    Run(many::Run),
     /// Runs scenarios that are drawn from their seeds
-    Sweep {
-        /// How many seeds
-        #[arg(long, default_value_t = 100)]
-        seeds: u64,
-        /// The first seed, in hexadecimal
-        #[arg(long, default_value = "1", value_parser = hexadecimal)]
-        from: u64,
-        /// A mutant to switch on
-        #[arg(long)]
-        mutant: Option<String>,
-        #[command(flatten)]
-        how: How,
-    },
+    Sweep(many::Sweep),
     /// Runs one run again and tells its whole story
-    Replay {
-        /// What a failure printed, or a scenario file
-        token: String,
-        /// Prints every event too
-        #[arg(long)]
-        trace: bool,
-    },
+    Replay(Replay),
+    /// Tells the story of a run from its folder, or of one node or partition in it
+    Show(folder::Show),
     /// Looks for the smallest scenario that fails as a run did: fewer and milder faults, clients and nodes
     Shrink(shrink::Shrink),
     /// Keeps the scenario of a run as a file, with its seed and the planted bug that it catches
     Pin(shrink::Pin),
-    /// Lists scenarios, faults, invariants and mutants
+    /// Lists scenarios, faults, invariants, canaries and mutants
     List {
         /// How to print it
         #[arg(short, long, value_enum, default_value = "table")]
         output: Format,
     },
-    /// Looks for each bug of the zoo: is it caught, by what, after how many seeds
-    Selftest {
-        /// Ids or names; all without one
-        mutants: Vec<String>,
-        /// How many processes at a time
-        #[arg(long)]
-        jobs: Option<usize>,
-        /// How to print the result
-        #[arg(short, long, value_enum, default_value = "table")]
-        output: Format,
-    },
+    /// Looks for each bug of the zoo: is it caught, by what, after how many seeds; and for each planted leak
+    Selftest(selftest::Selftest),
     /// Measures the simulator: virtual seconds a CPU second, idle and under load
     Bench {
         /// How to print the result
@@ -86,59 +54,69 @@ pub enum Command {
         output: Format,
     },
     #[command(hide = true)]
-    One {
-        source: String,
-        #[arg(long, value_parser = hexadecimal)]
-        seed: u64,
-        #[arg(long)]
-        mutant: Option<String>,
-        #[arg(long)]
-        report: PathBuf,
-    },
+    One(One),
 }
 
-/// How several runs are run.
+/// See [`Command`].
 #[derive(clap::Args)]
-pub struct How {
-    /// Each run twice, in different surroundings, with the hashes compared
+#[command(
+    after_help = "Examples:\n  gregor sim replay swarm:5bd1e9@3f2a9c1b\n  gregor sim replay swarm:5bd1e9@3f2a9c1b --out run && xdg-open run/report.html\n  gregor sim replay my.toml --trace --at 12.3s"
+)]
+pub struct Replay {
+    /// What a failure printed, or a scenario file
+    token: String,
+    /// Prints every event too
     #[arg(long)]
-    twice: bool,
-    /// How many processes at a time; as many as there are cores if not said
+    trace: bool,
+    /// With --trace: only the events from a second before this virtual time to a second after it
+    #[arg(long, value_name = "TIME", requires = "trace", value_parser = seconds)]
+    at: Option<f64>,
+    /// Writes the run's folder too: its story, its report, its scenario
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+/// One run in this process, reported to a file.
+#[derive(clap::Args)]
+pub struct One {
+    source: String,
+    #[arg(long, value_parser = hexadecimal)]
+    seed: u64,
     #[arg(long)]
-    jobs: Option<usize>,
-    /// Prints the hash of every run
+    mutant: Option<String>,
     #[arg(long)]
-    hashes: bool,
-    /// How to print the result: `json` is one document, with every failure and its replay line
-    #[arg(short, long, value_enum, default_value = "table")]
-    output: Format,
+    canary: Option<String>,
+    #[arg(long)]
+    keep: bool,
+    #[arg(long)]
+    folder: Option<PathBuf>,
+    #[arg(long)]
+    report: PathBuf,
 }
 
 fn hexadecimal(text: &str) -> Result<u64, String> {
     u64::from_str_radix(text.trim_start_matches("0x"), 16).map_err(|_| format!("'{text}' is not a hexadecimal number"))
 }
 
+fn seconds(text: &str) -> Result<f64, String> {
+    let number = text.trim_end_matches('s').parse::<f64>().ok().filter(|seconds| *seconds >= 0.0);
+    number.ok_or_else(|| format!("'{text}' is not a time: write it as 12.3s"))
+}
+
 impl Command {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode, Failure> {
         match self {
-            Self::Run { names, seeds, how } => {
-                let jobs = chosen(&names, seeds)?;
-                let code = many(jobs.clone(), &how, "scenarios")?;
-                let stale = pins(&jobs, &how)?;
-                Ok(if stale > 0 && code == ExitCode::SUCCESS { ExitCode::FAILURE } else { code })
-            }
-            Self::Sweep { seeds, from, mutant, how } => {
-                let jobs = (from..from + seeds).map(|seed| Job { source: SWARM.into(), seed, mutant: mutant.clone() });
-                many(jobs.collect(), &how, "sweep")
-            }
-            Self::Replay { token, trace } => replay(&token, trace),
+            Self::Run(run) => run.run(),
+            Self::Sweep(sweep) => sweep.run(),
+            Self::Replay(replay) => replay.run(),
+            Self::Show(show) => show.run(),
             Self::Shrink(shrink) => shrink.run(),
             Self::Pin(pin) => pin.run(),
             Self::List { output } => list(output),
-            Self::Selftest { mutants, jobs, output } => selftest(&mutants, jobs, output),
+            Self::Selftest(selftest) => selftest.run(),
             Self::Bench { output } => bench(output),
-            Self::One { source, seed, mutant, report } => one(Job { source, seed, mutant }, &report),
+            Self::One(one) => one.run(),
         }
     }
 }
@@ -147,236 +125,58 @@ fn parallel(jobs: Option<usize>) -> usize {
     jobs.unwrap_or_else(runtime::task::parallelism)
 }
 
-/// One run in this process, reported to a file.
-fn one(job: Job, report: &std::path::Path) -> Result<ExitCode, Failure> {
-    let outcome = driver::here(&job, None).map_err(Failure::usage)?;
-    let bytes = serde_json::to_vec(&outcome)?;
-    let folder = report.parent().ok_or_else(|| Failure::usage("--report wants a file"))?;
-    let name =
-        report.file_name().ok_or_else(|| Failure::usage("--report wants a file"))?.to_string_lossy().into_owned();
-    let disk = runtime::disk::Disk::real(folder)?;
-    disk.open(&name, runtime::disk::Open::Create)?.append(&bytes)?;
-    // Whatever the run left behind (a stuck thread, leaked tasks) ends with the process.
-    std::process::exit(0)
+impl One {
+    fn run(self) -> Result<ExitCode, Failure> {
+        let job = Job { source: self.source, seed: self.seed, mutant: self.mutant };
+        let keep = self.keep.then_some(0..u64::MAX);
+        let options = Options { keep, record: self.folder.is_some(), canary: self.canary, ..Options::default() };
+        let mut outcome = driver::here(&job, options).map_err(Failure::usage)?;
+        outcome.cpu_seconds = cpu_seconds();
+        if let Some(path) = &self.folder {
+            folder::record(path, &job, &outcome)?;
+        }
+        runtime::task::block_on_real(folder::write(&self.report, &serde_json::to_vec(&outcome)?))?;
+        // Whatever the run left behind (a stuck thread, leaked tasks) ends with the process.
+        std::process::exit(0)
+    }
 }
 
-/// The jobs that names stand for.
-fn chosen(names: &[String], seeds: Option<u64>) -> Result<Vec<Job>, Failure> {
-    let mut sources: Vec<String> = Vec::new();
-    for name in names {
-        let inside: Vec<String> = SCENARIOS
-            .iter()
-            .map(|(full, _)| full.to_string())
-            .filter(|full| full.starts_with(&format!("{name}/")))
-            .collect();
-        if inside.is_empty() {
-            sources.push(name.clone());
+impl Replay {
+    fn run(self) -> Result<ExitCode, Failure> {
+        let (job, code_version) = if self.token.ends_with(".toml") {
+            (Job { source: self.token, seed: 1, mutant: None }, CODE_VERSION.to_string())
         } else {
-            sources.extend(inside);
-        }
-    }
-    if names.is_empty() {
-        sources.extend(SCENARIOS.iter().map(|(full, _)| full.to_string()));
-    }
-    let mut jobs = Vec::new();
-    for source in sources {
-        let scenario = driver::scenario(&source, 1).map_err(Failure::usage)?;
-        let source = if source.ends_with(".toml") {
-            std::path::absolute(&source)?.to_string_lossy().into_owned()
-        } else {
-            sim::token::kept(&source).map_err(Failure::usage)?.0.to_string()
+            let token = Token::parse(&self.token).map_err(Failure::usage)?;
+            (token.job, token.code_version)
         };
-        let own = if scenario.seeds.is_empty() { vec![1] } else { scenario.seeds };
-        let seeds = seeds.map_or(own, |count| (1..=count).collect());
-        jobs.extend(seeds.into_iter().map(|seed| Job { source: source.clone(), seed, mutant: None }));
-    }
-    Ok(jobs)
-}
-
-/// Runs jobs, shows progress, and prints what was found.
-fn many(jobs: Vec<Job>, how: &How, what: &str) -> Result<ExitCode, Failure> {
-    let since = runtime::time::now();
-    let plan = Plan { jobs, twice: how.twice, parallel: parallel(how.jobs), stop_at_failure: false };
-    let watched = std::io::stderr().is_terminal();
-    let mut all = block_on_real(driver::execute(plan, |progress, done| {
-        if watched {
-            show(what, progress);
+        if code_version != CODE_VERSION {
+            println!(
+                "this is code version {CODE_VERSION}, the run was seen with {code_version}: it may go another way here"
+            );
         }
-        if how.output == Format::Table && (done.outcome.failure.is_some() || done.other_hash.is_some()) {
-            report(done);
+        let keep = self.trace.then_some(0..u64::MAX);
+        let options = Options { keep, record: self.out.is_some(), ..Options::default() };
+        let outcome = driver::here(&job, options).map_err(Failure::usage)?;
+        outcome.kept.iter().filter(|line| is_near(line, self.at)).for_each(|line| println!("{line}"));
+        tell(&job, &outcome);
+        if let Some(path) = &self.out {
+            folder::record(path, &job, &outcome)?;
+            println!("      written to {}", path.display());
         }
-    }))?;
-    if watched {
-        eprintln!();
-    }
-    all.sort_by(|a, b| a.job.cmp(&b.job));
-    let seconds = since.elapsed().as_secs_f64();
-    match how.output {
-        Format::Table => {
-            if how.hashes {
-                all.iter().for_each(|done| println!("{}  {}", Token::of(&done.job), done.outcome.hash));
-            }
-            summary(&all, what, how.twice, seconds);
-        }
-        Format::Json => output::print_json(&document(&all, how, seconds))?,
-    }
-    Ok(ExitCode::from(verdict(&all)))
-}
-
-/// Runs each scenario with each mutant that it is to catch, says by what each is caught, and returns how many are not: such
-/// a scenario is stale.
-fn pins(jobs: &[Job], how: &How) -> Result<usize, Failure> {
-    let mut seeds: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
-    jobs.iter().for_each(|job| seeds.entry(&job.source).or_default().push(job.seed));
-    let mut stale = 0;
-    for (source, seeds) in seeds {
-        for pin in driver::scenario(source, seeds[0]).map_err(Failure::usage)?.pins {
-            let job = |seed: &u64| Job { source: source.into(), seed: *seed, mutant: Some(pin.clone()) };
-            let plan = Plan {
-                jobs: seeds.iter().map(job).collect(),
-                twice: false,
-                parallel: parallel(how.jobs),
-                stop_at_failure: true,
-            };
-            let all = block_on_real(driver::execute(plan, |_, _| {}))?;
-            match all.iter().find_map(|done| Some((done.job.seed, done.outcome.failure.as_ref()?))) {
-                Some((seed, failure)) => {
-                    say(how, format!("pin {pin} of {source}: caught by {} with seed {seed:x}", failure.claim));
-                }
-                None => {
-                    stale += 1;
-                    say(how, format!("STALE {source}: none of its seeds catches {pin}"));
-                }
-            }
-        }
-    }
-    Ok(stale)
-}
-
-/// Says a line beside the result: where that is JSON, on standard error.
-fn say(how: &How, line: String) {
-    match how.output {
-        Format::Table => println!("{line}"),
-        Format::Json => eprintln!("{line}"),
+        let code = match (&outcome.failure, code_version == CODE_VERSION) {
+            (_, false) => OTHER_CODE,
+            (Some(_), true) => 1,
+            (None, true) => 0,
+        };
+        // A run that failed leaves its tasks where they were.
+        std::process::exit(i32::from(code))
     }
 }
 
-/// What was found, as one JSON value.
-fn document(all: &[Done], how: &How, seconds: f64) -> serde_json::Value {
-    let mut injected: BTreeMap<&str, u64> = faults::all().iter().map(|kind| (kind.name, 0)).collect();
-    for (kind, count) in all.iter().flat_map(|done| &done.outcome.faults) {
-        *injected.entry(kind.as_str()).or_default() += count;
-    }
-    let failure = |done: &Done| {
-        let failure = done.outcome.failure.as_ref();
-        serde_json::json!({
-            "source": done.job.source,
-            "seed": format!("{:x}", done.job.seed),
-            "claim": failure.map(|failure| failure.claim.to_string()),
-            "what": failure.map(|failure| failure.what.to_string()),
-            "at_virtual_seconds": failure.map(|failure| failure.at_seconds),
-            "after_faults": failure.map(|failure| failure.after_faults),
-            "is_deterministic": done.other_hash.is_none(),
-            "replay": Token::of(&done.job).to_string(),
-        })
-    };
-    let is_bad = |done: &&Done| done.outcome.failure.is_some() || done.other_hash.is_some();
-    let mut document = serde_json::json!({
-        "runs": all.len(),
-        "failed": all.iter().filter(|done| done.outcome.failure.is_some()).count(),
-        "run_twice": how.twice,
-        "not_deterministic": all.iter().filter(|done| done.other_hash.is_some()).count(),
-        "virtual_minutes": all.iter().map(|done| done.outcome.virtual_seconds).sum::<f64>() / 60.0,
-        "acknowledged": all.iter().map(|done| done.outcome.acknowledged).sum::<u64>(),
-        "runs_with_a_leader_change": all.iter().filter(|done| done.outcome.leader_changes > 0).count(),
-        "injected": injected,
-        "failures": all.iter().filter(is_bad).map(failure).collect::<Vec<_>>(),
-        "seconds": seconds,
-    });
-    if how.hashes {
-        let hash = |done: &Done| (Token::of(&done.job).to_string(), done.outcome.hash.to_string().into());
-        let hashes: serde_json::Map<String, serde_json::Value> = all.iter().map(hash).collect();
-        document["hashes"] = hashes.into();
-    }
-    document
-}
-
-fn show(what: &str, progress: &Progress) {
-    let Progress { done, of, failed, virtual_seconds } = progress;
-    eprint!("\r{what}  {done}/{of}  {failed} failed  {:.1} virtual minutes ", virtual_seconds / 60.0);
-    std::io::stderr().flush().ok();
-}
-
-fn report(done: &Done) {
-    if let Some(failure) = &done.outcome.failure {
-        println!("FAIL {}  seed {:x} of {}", failure.claim, done.job.seed, done.job.source);
-        println!("     {}", failure.what);
-        println!("     at {:.3} s virtual, after {} faults", failure.at_seconds, failure.after_faults);
-    }
-    if let Some(other) = &done.other_hash {
-        println!(
-            "NOT DETERMINISTIC  seed {:x} of {}: {} and {other}",
-            done.job.seed, done.job.source, done.outcome.hash
-        );
-    }
-    println!("     replay:  gregor sim replay {}", Token::of(&done.job));
-}
-
-fn verdict(all: &[Done]) -> u8 {
-    if all.iter().any(|done| done.other_hash.is_some()) {
-        NOT_DETERMINISTIC
-    } else {
-        u8::from(all.iter().any(|done| done.outcome.failure.is_some()))
-    }
-}
-
-fn summary(all: &[Done], what: &str, twice: bool, seconds: f64) {
-    let failed = all.iter().filter(|done| done.outcome.failure.is_some()).count();
-    let unequal = all.iter().filter(|done| done.other_hash.is_some()).count();
-    let virtual_minutes = all.iter().map(|done| done.outcome.virtual_seconds).sum::<f64>() / 60.0;
-    let acknowledged: u64 = all.iter().map(|done| done.outcome.acknowledged).sum();
-    println!(
-        "{what}: {} runs, {failed} failed, {virtual_minutes:.1} virtual minutes, {acknowledged} records acknowledged",
-        all.len()
-    );
-    if twice {
-        println!("run twice in different surroundings: {} equal, {unequal} not", all.len() - unequal);
-    }
-    let changed = all.iter().filter(|done| done.outcome.leader_changes > 0).count();
-    println!("a leader changed in {changed} of {} runs", all.len());
-    let mut kinds: BTreeMap<&str, u64> = faults::all().iter().map(|kind| (kind.name, 0)).collect();
-    for (kind, count) in all.iter().flat_map(|done| &done.outcome.faults) {
-        *kinds.entry(kind.as_str()).or_default() += count;
-    }
-    let rows: Vec<Vec<String>> =
-        kinds.iter().map(|(kind, count)| vec![(*kind).to_string(), count.to_string()]).collect();
-    print!("{}", output::table(&["FAULT", "INJECTED"], &rows));
-    println!("wall clock {seconds:.1} s");
-}
-
-fn replay(words: &str, trace: bool) -> Result<ExitCode, Failure> {
-    let (job, code_version) = if words.ends_with(".toml") {
-        (Job { source: words.into(), seed: 1, mutant: None }, CODE_VERSION.to_string())
-    } else {
-        let token = Token::parse(words).map_err(Failure::usage)?;
-        (token.job, token.code_version)
-    };
-    if code_version != CODE_VERSION {
-        println!(
-            "this is code version {CODE_VERSION}, the run was seen with {code_version}: it may go another way here"
-        );
-    }
-    let keep = trace.then_some(0..u64::MAX);
-    let outcome = driver::here(&job, keep).map_err(Failure::usage)?;
-    outcome.kept.iter().for_each(|line| println!("{line}"));
-    tell(&job, &outcome);
-    let code = match (&outcome.failure, code_version == CODE_VERSION) {
-        (_, false) => OTHER_CODE,
-        (Some(_), true) => 1,
-        (None, true) => 0,
-    };
-    // A run that failed leaves its tasks where they were.
-    std::process::exit(i32::from(code))
+/// Whether a line of the trace is within a second of a time. Its second word is its own.
+fn is_near(line: &str, at: Option<f64>) -> bool {
+    let own = || line.split(' ').nth(1).and_then(|word| word.parse::<f64>().ok());
+    at.is_none_or(|at| own().is_some_and(|own| (own - at).abs() <= 1.0))
 }
 
 fn tell(job: &Job, outcome: &Outcome) {
@@ -402,6 +202,8 @@ fn list(format: Format) -> Result<ExitCode, Failure> {
     }
     faults::all().iter().for_each(|kind| add("fault", kind.name, kind.about));
     invariants::all().iter().for_each(|invariant| add("invariant", invariant.name(), invariant.claim()));
+    let canaries = runtime::simulation::canaries::ALL;
+    canaries.iter().for_each(|canary| add("canary", canary.name, canary.about));
     mutants::ALL.iter().for_each(|mutant| add("mutant", &format!("{} {}", mutant.id, mutant.name), mutant.about));
     output::print_rows(format, &["KIND", "NAME", "ABOUT"], &rows)?;
     Ok(ExitCode::SUCCESS)
@@ -439,70 +241,4 @@ fn bench(format: Format) -> Result<ExitCode, Failure> {
 fn cpu_seconds() -> f64 {
     let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     used.tv_sec as f64 + used.tv_nsec as f64 / 1e9
-}
-
-/// The runs of the kept scenarios that must catch this mutant.
-fn pinning(mutant: &str) -> Result<Vec<Job>, Failure> {
-    let mut jobs = Vec::new();
-    for (name, text) in SCENARIOS {
-        let scenario = sim::scenario::Scenario::parse(text).map_err(Failure::usage)?;
-        if scenario.pins.iter().any(|pin| pin == mutant) {
-            let job = |seed| Job { source: (*name).into(), seed, mutant: Some(mutant.into()) };
-            jobs.extend(scenario.seeds.into_iter().map(job));
-        }
-    }
-    Ok(jobs)
-}
-
-/// Searches for each mutant until it is caught or its seeds are used up, and then by the scenarios that are kept for it.
-fn selftest(words: &[String], jobs: Option<usize>, format: Format) -> Result<ExitCode, Failure> {
-    let chosen: Vec<&mutants::Mutant> = if words.is_empty() {
-        mutants::ALL.iter().collect()
-    } else {
-        let find =
-            |word: &String| mutants::find(word).ok_or_else(|| Failure::usage(format!("there is no mutant '{word}'")));
-        words.iter().map(find).collect::<Result<_, _>>()?
-    };
-    let (mut rows, mut holes) = (Vec::new(), 0);
-    for mutant in chosen {
-        let job = |seed| Job { source: SWARM.into(), seed, mutant: Some(mutant.id.to_string()) };
-        let plan = Plan {
-            jobs: (1..=mutant.seeds_max).map(job).collect(),
-            twice: false,
-            parallel: parallel(jobs),
-            stop_at_failure: true,
-        };
-        let mut all = block_on_real(driver::execute(plan, |_, _| {}))?;
-        all.sort_by_key(|done| done.job.seed);
-        if !all.iter().any(|done| done.outcome.failure.is_some()) {
-            // What no seed reaches soon, a kept scenario may be there for.
-            let plan = Plan { jobs: pinning(mutant.id)?, twice: false, parallel: 1, stop_at_failure: true };
-            all.extend(block_on_real(driver::execute(plan, |_, _| {}))?);
-        }
-        let caught = all.iter().find(|done| done.outcome.failure.is_some());
-        let diverged: u64 = all.iter().map(|done| done.outcome.diverged).sum();
-        let row = |result: &str, by: &str, seeds: String, replay: String| {
-            vec![mutant.id.into(), mutant.name.into(), result.into(), by.into(), seeds, diverged.to_string(), replay]
-        };
-        let row = match caught.and_then(|done| Some((done, done.outcome.failure.as_ref()?))) {
-            Some((done, failure)) => {
-                let expected: BTreeSet<&str> = mutant.expected.iter().copied().collect();
-                let result = if expected.contains(failure.claim.as_str()) { "caught" } else { "caught by another" };
-                let seeds = match &*done.job.source {
-                    SWARM => done.job.seed.to_string(),
-                    kept => kept.to_string(),
-                };
-                row(result, &failure.claim, seeds, Token::of(&done.job).to_string())
-            }
-            None => {
-                holes += 1;
-                let result = if diverged > 0 { "reached, not caught" } else { "never reached" };
-                row(result, "", format!("> {}", mutant.seeds_max), String::new())
-            }
-        };
-        eprintln!("{}", row[..5].join("  "));
-        rows.push(row);
-    }
-    output::print_rows(format, &["ID", "MUTANT", "RESULT", "BY", "SEEDS", "DIVERGED", "REPLAY"], &rows)?;
-    Ok(ExitCode::from(if holes > 0 { NOT_REACHED } else { 0 }))
 }

@@ -151,11 +151,16 @@ impl Connection {
     }
 
     /// Notes for the trace what happened at an end to bytes that travel towards `to`.
-    fn tell(&self, act: &mut Act<'_>, at: usize, kind: NetworkKind, to: usize, bytes: usize, digest: u64) {
+    fn tell(&self, act: &mut Act<'_>, at: usize, kind: NetworkKind, to: usize, bytes: usize) {
+        self.tell_of(act, at, kind, to, (bytes, 0, Vec::new()));
+    }
+
+    /// As [`Connection::tell`], with how many bytes, their hash and where they are asked for themselves.
+    fn tell_of(&self, act: &mut Act<'_>, at: usize, kind: NetworkKind, to: usize, what: (usize, u64, Vec<Bytes>)) {
         let (from, to, connection) = (self.node(1 - to), self.node(to), act.id);
-        act.effects
-            .events
-            .push((self.node(at), NetworkEvent { kind, from, to, connection, bytes: bytes as u64, digest }));
+        let (bytes, digest, payload) = what;
+        let event = NetworkEvent { kind, from, to, connection, bytes: bytes as u64, digest, payload };
+        act.effects.events.push((self.node(at), event));
     }
 
     // ------------------------------------------------------------ sending
@@ -205,19 +210,22 @@ impl Connection {
             size = between(split, 1, size as u64) as usize;
         }
         let at = self.arrival(act, to, size, key);
-        let (mut left, mut digest) = (size, 0);
+        let (mut left, mut digest, mut payload) = (size, 0, Vec::new());
         while left > 0 {
             let piece = pieces.front_mut().expect("the packet is no larger than the pieces");
             let part =
                 if piece.len() <= left { pieces.pop_front().expect("there is a front") } else { piece.split_to(left) };
             left -= part.len();
             digest = hash_of(digest, &part);
+            if act.world.observe_network {
+                payload.push(part.clone());
+            }
             if !part.is_empty() {
                 self.flows[to].segments.push_back(Segment { at, what: What::Bytes(part) });
             }
         }
         self.flows[to].under_way += size;
-        self.tell(act, 1 - to, NetworkKind::Sent, to, size, digest);
+        self.tell_of(act, 1 - to, NetworkKind::Sent, to, (size, digest, payload));
         self.under_way(act, to, at);
     }
 
@@ -255,7 +263,7 @@ impl Connection {
         let lost = std::mem::take(&mut flow.under_way);
         flow.unacknowledged += lost;
         if lost > 0 {
-            self.tell(act, to, NetworkKind::Dropped, to, lost, 0);
+            self.tell(act, to, NetworkKind::Dropped, to, lost);
         }
     }
 
@@ -276,7 +284,7 @@ impl Connection {
         }
         self.lose_undelivered(act, to);
         self.flows[to].stuck_since = None;
-        self.tell(act, from, NetworkKind::GaveUp, to, 0, 0);
+        self.tell(act, from, NetworkKind::GaveUp, to, 0);
         self.break_off(act, from, ErrorKind::TimedOut);
     }
 
@@ -317,20 +325,20 @@ impl Connection {
             // Nobody is there to read it; a kernel that runs says so.
             self.discard(to);
             if bytes > 0 {
-                self.tell(act, to, NetworkKind::Dropped, to, bytes, 0);
+                self.tell(act, to, NetworkKind::Dropped, to, bytes);
                 self.send_reset(act, 1 - to);
             }
             return;
         }
         self.flows[to].unread += bytes;
         if bytes > 0 {
-            self.tell(act, to, NetworkKind::Delivered, to, bytes, 0);
+            self.tell(act, to, NetworkKind::Delivered, to, bytes);
         }
         if finished {
-            self.tell(act, to, NetworkKind::Finished, to, 0, 0);
+            self.tell(act, to, NetworkKind::Finished, to, 0);
         }
         if reset {
-            self.tell(act, to, NetworkKind::Reset, to, 0, 0);
+            self.tell(act, to, NetworkKind::Reset, to, 0);
             // What arrived before the reset may be read or lost: systems differ.
             if draw("net.reset-loses-unread", self.key, to as u64).is_multiple_of(2) {
                 self.discard(to);
@@ -357,7 +365,7 @@ impl Connection {
     /// Breaks an end off at this instant, from outside.
     pub(super) fn reset_now(&mut self, act: &mut Act<'_>, end: usize) {
         if self.is_open(end) {
-            self.tell(act, end, NetworkKind::Reset, end, 0, 0);
+            self.tell(act, end, NetworkKind::Reset, end, 0);
             self.break_off(act, end, ErrorKind::ConnectionReset);
         }
     }

@@ -94,7 +94,7 @@ pub async fn connect(here: Here, address: &str) -> io::Result<(ReadHalf, WriteHa
     let number = draw("net.connect", world(|world| world.current.get().task), u64::from(target.0));
     world(|world| {
         let (from, kind) = (here.node, NetworkKind::Connecting);
-        let event = NetworkEvent { kind, from, to: target, connection: 0, bytes: 0, digest: 0 };
+        let event = NetworkEvent { kind, from, to: target, connection: 0, bytes: 0, digest: 0, payload: Vec::new() };
         world.record_network(here.node, &event);
     });
     for (attempt, retry) in (0..).zip(CONNECT_RETRIES) {
@@ -141,8 +141,15 @@ impl Network {
         };
         let back = self.links.arrival(world, target, here.node, 0, prf(key, &[2])).filter(|_| powered);
         let Some(back_at) = back else { return Asked::Lost };
-        let event =
-            |kind, connection| NetworkEvent { kind, from: here.node, to: target, connection, bytes: 0, digest: 0 };
+        let event = |kind, connection| NetworkEvent {
+            kind,
+            from: here.node,
+            to: target,
+            connection,
+            bytes: 0,
+            digest: 0,
+            payload: Vec::new(),
+        };
         let Some(listening) = self.listening.get(&to) else {
             effects.events.push((target, event(NetworkKind::Refused, 0)));
             return Asked::Refused { back_at };

@@ -99,7 +99,7 @@ impl Connection {
             flow.segments.retain(|segment| !held(segment));
             flow.under_way -= lost;
             flow.last_at = flow.segments.back().map_or(0, |segment| segment.at);
-            self.tell(act, end, NetworkKind::Dropped, to, lost, 0);
+            self.tell(act, end, NetworkKind::Dropped, to, lost);
         }
         self.delay_late_bytes(act, to);
     }
