@@ -21,7 +21,7 @@ use protocol::{
     },
 };
 use runtime::{
-    observe,
+    buggify, observe, rand,
     sync::{Notify, Shutdown, watch},
     time,
 };
@@ -129,6 +129,9 @@ impl Lifecycle {
         loop {
             let step = self.state.borrow().next();
             let said = async {
+                if buggify!("a heartbeat is late") {
+                    time::sleep(interval * rand::range(1..500) as u32 / 250).await;
+                }
                 match step {
                     Step::Register { previous_broker_epoch } => {
                         let failed = failed_directories();

@@ -20,7 +20,7 @@ use protocol::{
 };
 use route::Route;
 use runtime::{
-    observe, rand,
+    buggify, observe, rand,
     sync::{Shutdown, watch},
     time::{self, Instant},
 };
@@ -115,6 +115,9 @@ impl MetadataCache {
                 answer = self.ask(&source, &mut connections, target) => answer,
                 () = shutdown.requested() => return,
             };
+            if buggify!("metadata is applied late") {
+                time::sleep(Duration::from_millis(rand::range(1..500))).await;
+            }
             match answer.and_then(|answer| self.take(answer, &mut publish)) {
                 Ok((leader, brought_something)) => {
                     route.on_answer(leader, brought_something, monotonic_now());

@@ -367,7 +367,8 @@ mod simulated {
 
     #[test]
     fn a_planted_bug_is_found_and_replayed_elsewhere() {
-        let found = gregor(&["sim", "sweep", "--seeds", "3", "--mutant", "S01"]);
+        let folder = concat!(env!("CARGO_TARGET_TMPDIR"), "/gregor-runs");
+        let found = gregor(&["sim", "sweep", "--seeds", "3", "--mutant", "S01", "--out", folder]);
         let said = text(&found.stdout);
         assert_eq!(found.status.code(), Some(1), "{said}");
         let token =

@@ -378,7 +378,15 @@ impl Raft {
     }
 }
 
+/// How often snapshots are taken where that is drawn to be often, in entries, and how many entries are kept then.
+const SNAPSHOT_ENTRIES_FEW: u64 = 12;
+const KEPT_ENTRIES_FEW: u64 = 4;
+
 fn config(quorum: &Quorum, options: &QuorumOptions) -> Config {
+    // What is snapshotted every now and then in years is snapshotted again and again in seconds.
+    let few = runtime::buggify!("controller: snapshots of the metadata are taken often");
+    let (snapshot_entries, kept_entries) =
+        if few { (SNAPSHOT_ENTRIES_FEW, KEPT_ENTRIES_FEW) } else { (options.snapshot_entries, options.kept_entries) };
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     Config {
         cluster_name: quorum.cluster_id.clone(),
@@ -387,11 +395,11 @@ fn config(quorum: &Quorum, options: &QuorumOptions) -> Config {
         election_timeout_max: millis(options.election_timeout_max),
         // The most that is ever waited for one; `network.rs` waits less for a small one.
         install_snapshot_timeout: 60_000,
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_entries),
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(snapshot_entries),
         // A follower that lags is brought up by entries as long as there are any.
-        replication_lag_threshold: options.snapshot_entries + options.kept_entries,
-        max_in_snapshot_log_to_keep: options.kept_entries,
-        purge_batch_size: (options.kept_entries / 2).max(1),
+        replication_lag_threshold: snapshot_entries + kept_entries,
+        max_in_snapshot_log_to_keep: kept_entries,
+        purge_batch_size: (kept_entries / 2).max(1),
         backoff: "50ms 100ms 200ms ..400ms".to_owned(),
         enable_pre_vote: Some(true),
         // A restarted leader asks for votes like anybody else: its sessions are gone, and its term must tell.

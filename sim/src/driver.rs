@@ -186,6 +186,17 @@ pub async fn execute(mut plan: Plan, mut told: impl FnMut(&Progress, &Done)) -> 
 }
 
 impl Progress {
+    /// This and what came after it.
+    pub fn and(&self, later: &Self) -> Self {
+        Self {
+            done: self.done + later.done,
+            of: self.of,
+            failed: self.failed + later.failed,
+            virtual_seconds: self.virtual_seconds + later.virtual_seconds,
+            cpu_seconds: self.cpu_seconds + later.cpu_seconds,
+        }
+    }
+
     fn add(&mut self, done: &Done) {
         self.done += 1;
         self.virtual_seconds += done.outcome.virtual_seconds;

@@ -118,6 +118,15 @@ pub enum ClientEvent {
         /// Which reader; the final drain is reader `u32::MAX`.
         reader: u32,
     },
+    /// A reader received a record that no workload wrote: a program that is tested did.
+    PolledForeign {
+        /// Where from.
+        from: NamedPartition,
+        /// At which offset.
+        offset: Offset,
+        /// Which reader.
+        reader: u32,
+    },
     /// A reader received a batch that is not what was written.
     GotDamaged {
         /// Where from.
@@ -142,6 +151,7 @@ impl Event for ClientEvent {
             Self::DeletionInvoked { .. } => "deletion-invoked",
             Self::DeletionAcknowledged { .. } => "deletion-acknowledged",
             Self::Polled { .. } => "polled",
+            Self::PolledForeign { .. } => "polled-foreign",
             Self::GotDamaged { .. } => "got-damaged",
         }
     }
@@ -154,7 +164,9 @@ impl Event for ClientEvent {
             }
             Self::SendAcknowledged { to, tag, offset, .. } => (to, tag, offset.map_or(-1, |offset| offset.0)),
             Self::Polled { from, offset, tag, .. } => (from, tag, offset.0),
-            Self::GotDamaged { from, offset } => (from, &NO_RECORD, offset.0),
+            Self::PolledForeign { from, offset, .. } | Self::GotDamaged { from, offset } => {
+                (from, &NO_RECORD, offset.0)
+            }
             Self::DeletionInvoked { of, before } => (of, &NO_RECORD, before.map_or(-1, |before| before.0)),
             Self::DeletionAcknowledged { of, low_watermark } => (of, &NO_RECORD, low_watermark.0),
         };
@@ -217,6 +229,11 @@ pub enum WorldEvent {
         /// Power loss, not only the process.
         power: bool,
     },
+    /// A node that is down lost a disk with partitions, and got an empty one.
+    DiskReplaced {
+        /// The node's id in the cluster.
+        broker: i32,
+    },
     /// A node's process found nothing more that it could do, and ended; how that counts is told by the event that follows.
     EndedItself {
         /// The node's id in the cluster.
@@ -246,6 +263,7 @@ impl Event for WorldEvent {
             Self::Operated { .. } => "operated",
             Self::Rotted { .. } => "rotted",
             Self::Crashed { .. } => "crashed",
+            Self::DiskReplaced { .. } => "disk-replaced",
             Self::EndedItself { .. } => "ended-itself",
             Self::Stopped { .. } => "stopped",
             Self::Started { .. } => "started",
@@ -276,9 +294,10 @@ impl Event for WorldEvent {
                 into.i64(i64::from(*broker));
                 into.u64(u64::from(*power));
             }
-            Self::EndedItself { broker } | Self::Stopped { broker } | Self::Started { broker } => {
-                into.i64(i64::from(*broker))
-            }
+            Self::DiskReplaced { broker }
+            | Self::EndedItself { broker }
+            | Self::Stopped { broker }
+            | Self::Started { broker } => into.i64(i64::from(*broker)),
             Self::Healed | Self::Settled => {}
         }
     }

@@ -7,7 +7,10 @@ use crate::{event::Impairs, world::World};
 use protocol::api::ApiKey;
 
 mod bit_flip;
+mod bridge;
 mod client_cut;
+mod client_pause;
+mod clock_jump;
 mod clock_skew;
 mod clog;
 mod control_delay;
@@ -15,18 +18,26 @@ mod crash_loop;
 mod data_cut;
 mod disk_error;
 mod disk_full;
+mod disk_offline;
+mod disk_replaced;
 mod disk_slow;
 mod disk_stall;
+mod flapping_link;
 mod heartbeat_cut;
 pub mod hold;
 mod isolate;
 mod kill;
 mod loss;
+mod lost_files;
+mod misdirected_write;
+mod narrow_link;
 mod one_way_cut;
 mod partition;
 mod pause;
 mod power_loss;
+mod reset;
 mod restart;
+mod slow_cpu;
 mod slow_link;
 mod sync_fails;
 
@@ -112,6 +123,17 @@ pub fn all() -> &'static [Kind] {
         disk_full::KIND,
         disk_error::KIND,
         bit_flip::KIND,
+        misdirected_write::KIND,
+        lost_files::KIND,
+        disk_replaced::KIND,
+        disk_offline::KIND,
+        clock_jump::KIND,
+        slow_cpu::KIND,
+        reset::KIND,
+        bridge::KIND,
+        flapping_link::KIND,
+        narrow_link::KIND,
+        client_pause::KIND,
     ]
 }
 

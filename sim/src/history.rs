@@ -30,7 +30,8 @@ impl History {
             ClientEvent::SendUnknown { .. } => self.unknown += 1,
             ClientEvent::Polled { reader: ClientEvent::DRAIN, .. } => self.drained += 1,
             ClientEvent::Polled { .. } => self.polled += 1,
-            ClientEvent::GotDamaged { .. }
+            ClientEvent::PolledForeign { .. }
+            | ClientEvent::GotDamaged { .. }
             | ClientEvent::DeletionInvoked { .. }
             | ClientEvent::DeletionAcknowledged { .. } => {}
         }

@@ -7,7 +7,11 @@ use crate::event::{NamedPartition, WorldEvent};
 use crate::observed::{Fact, Observed};
 use broker::event::ReplicaEvent;
 use controller::event::ControllerEvent;
-use metadata::{delta, image::Image, record::Record};
+use metadata::{
+    delta,
+    image::Image,
+    record::{ConfigResource, Record},
+};
 use protocol::ids::{
     BrokerEpoch, BrokerId, LeaderEpoch, MetadataOffset, Offset, ProducerEpoch, ProducerId, Sequence, TopicPartition,
 };
@@ -308,7 +312,7 @@ impl Ledger {
         match event {
             LogEvent::Opened { log_start_offset, log_end_offset, .. } => {
                 // What recovery went through is what the device had: un-synced truncations come undone by a power loss.
-                let recovered = std::mem::take(&mut replica.recovered);
+                let (recovered, synced) = (std::mem::take(&mut replica.recovered), replica.synced);
                 if let Some(first) = recovered.first() {
                     replica.cut(first.base_offset);
                     recovered.into_iter().for_each(|batch| replica.log.push(batch));
@@ -317,8 +321,8 @@ impl Ledger {
                 (replica.cut_from, replica.writing) = (None, Offset::ZERO);
                 replica.log_start_offset = *log_start_offset;
                 replica.log_end_offset = *log_end_offset;
-                // Whatever recovery kept was read back from the device.
-                replica.synced = replica.synced.min(*log_end_offset);
+                // To go through what is on the device takes nothing from it.
+                replica.synced = synced.min(*log_end_offset);
                 replica.high_watermark = Offset::ZERO;
             }
             LogEvent::Recovered { .. } => replica.recovered.extend(batch_of(event)),
@@ -439,6 +443,14 @@ impl Ledger {
                     replica.damaged |= *power && replica.log_end_offset > replica.synced;
                 }
             }
+            WorldEvent::DiskReplaced { broker } => {
+                let node = self.nodes.entry(BrokerId(*broker)).or_default();
+                node.deleted.clear();
+                for replica in node.replicas.values_mut() {
+                    *replica = Replica { unclean: true, damaged: true, ..Replica::default() };
+                }
+                self.rot_is_lost(BrokerId(*broker));
+            }
             WorldEvent::Stopped { broker } => {
                 let node = self.nodes.entry(BrokerId(*broker)).or_default();
                 (node.running, node.broker_epoch) = (false, None);
@@ -484,6 +496,11 @@ impl Ledger {
             let of = TopicPartition { topic_id: *topic_id, partition: *partition };
             self.partition_changed(of);
         }
+        if let Record::Config { resource: ConfigResource::Topic(topic), name, value } = record
+            && name == "min.insync.replicas"
+        {
+            self.least_min_isr(topic, value.as_deref().and_then(|value| value.parse().ok()).unwrap_or(1));
+        }
         self.images.insert(self.image.offset(), self.image.clone());
         if self.images.len() > IMAGES_KEPT {
             self.images.pop_first();
@@ -493,6 +510,18 @@ impl Ledger {
 }
 
 impl Ledger {
+    /// While a topic asks for so few in sync, a leader alone may be all that is in sync, and nobody else is eligible
+    /// (KIP-966): whether or not it acknowledges anything meanwhile, no more is promised.
+    fn least_min_isr(&mut self, topic: &str, asked: usize) {
+        let Some(topic) = self.image.topic_by_name(topic) else { return };
+        for (partition, state) in topic.partitions() {
+            let of = TopicPartition { topic_id: topic.id, partition };
+            let effective = asked.min(state.replicas.len());
+            let least = self.min_isr_least.entry(of).or_insert(effective);
+            *least = (*least).min(effective);
+        }
+    }
+
     fn partition_changed(&mut self, of: TopicPartition) {
         let Some(state) = self.image.partition(of) else { return };
         let (leader, isr) = (state.leader, state.isr.clone());

@@ -10,6 +10,8 @@ pub mod driver;
 pub mod event;
 #[cfg(madsim)]
 pub mod faults;
+#[cfg(madsim)]
+pub mod guide;
 pub mod history;
 pub mod invariants;
 pub mod ledger;
@@ -18,12 +20,16 @@ pub mod logs;
 pub mod mutants;
 pub mod observed;
 pub mod operations;
+#[cfg(madsim)]
+pub mod reach;
 pub mod recording;
 pub mod report;
 #[cfg(madsim)]
 pub mod run;
 #[cfg(madsim)]
 pub mod scenario;
+#[cfg(madsim)]
+pub mod service;
 #[cfg(madsim)]
 pub mod shrink;
 pub mod story;

@@ -1,5 +1,6 @@
 //! What an operator does to a cluster that runs, in a scenario's words: `elect orders-0`, `reassign orders-0 to 1,2,4`,
-//! `cancel orders-0`, `set orders min.insync.replicas=2`, `delete orders-0 to 40`, `delete orders-0`.
+//! `cancel orders-0`, `grow orders to 5`, `throttle orders to 2000`, `unthrottle orders`,
+//! `set orders min.insync.replicas=2`, `delete orders-0 to 40`, `delete orders-0`.
 //!
 //! An operation is one call of gregor's own admin client. Whether the cluster did it is not judged here: the invariants see
 //! what came of it.
@@ -8,10 +9,14 @@ use crate::event::{ClientEvent, NamedPartition};
 use client::{
     PartitionName,
     admin::{Admin, ConfigChange, ConfigChanges, ConfigResource, ElectionType},
+    cluster::Cluster,
 };
 use protocol::ids::{BrokerId, Offset, PartitionIndex};
 use runtime::observe;
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+/// How long an operator waits for an answer.
+const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +27,10 @@ pub enum Operation {
     Reassign(PartitionName, Vec<BrokerId>),
     /// The move of a partition is taken back.
     Cancel(PartitionName),
+    /// A topic gets more partitions: so many in all.
+    Grow(String, i32),
+    /// Replication of a topic is limited to so many bytes a second, or no longer.
+    Throttle(String, Option<u64>),
     /// A topic's settings change.
     Set(String, Vec<(String, String)>),
     /// The records of a partition before this offset, or all that are committed, are deleted.
@@ -37,6 +46,7 @@ impl Operation {
         let wrong = || {
             format!(
                 "'{text}' is not an operation: write it as 'elect orders-0', 'reassign orders-0 to 1,2,4', 'cancel orders-0', \
+                 'grow orders to 5', 'throttle orders to 2000', 'unthrottle orders', \
                  'set orders min.insync.replicas=2', 'delete orders-0 to 40' or 'delete orders-0'"
             )
         };
@@ -48,6 +58,11 @@ impl Operation {
         let parsed = match &*words {
             ["elect", place] => partition(place).map(Self::Elect),
             ["cancel", place] => partition(place).map(Self::Cancel),
+            ["grow", topic, "to", count] => count.parse().ok().map(|count| Self::Grow((*topic).into(), count)),
+            ["throttle", topic, "to", rate] => {
+                rate.parse().ok().map(|rate| Self::Throttle((*topic).into(), Some(rate)))
+            }
+            ["unthrottle", topic] => Some(Self::Throttle((*topic).into(), None)),
             ["delete", place] => partition(place).map(|name| Self::Delete(name, None)),
             ["delete", place, "to", offset] => {
                 partition(place).zip(offset.parse().ok()).map(|(name, offset)| Self::Delete(name, Some(Offset(offset))))
@@ -66,36 +81,54 @@ impl Operation {
         parsed.ok_or_else(wrong)
     }
 
-    /// Does it, once. That nobody answers, or that the cluster refuses, is what may happen.
-    pub async fn carry_out(&self, admin: &Admin) {
+    /// Does it, once, and tells whether the cluster says that it did. That nobody answers, or that the cluster refuses, is
+    /// what may happen.
+    pub async fn carry_out(&self, cluster: &Cluster) -> bool {
+        let admin = &Admin::new(cluster.clone(), ADMIN_TIMEOUT);
         match self {
-            Self::Elect(name) => drop(admin.elect_leaders(ElectionType::Preferred, std::slice::from_ref(name)).await),
+            Self::Elect(name) => admin.elect_leaders(ElectionType::Preferred, std::slice::from_ref(name)).await.is_ok(),
             Self::Reassign(name, brokers) => {
                 let target = BTreeMap::from([(name.clone(), Some(brokers.clone()))]);
-                drop(admin.reassign_partitions(&target).await);
+                admin.reassign_partitions(&target).await.is_ok()
             }
-            Self::Cancel(name) => {
-                drop(admin.reassign_partitions(&BTreeMap::from([(name.clone(), None)])).await);
+            Self::Cancel(name) => admin.reassign_partitions(&BTreeMap::from([(name.clone(), None)])).await.is_ok(),
+            Self::Grow(topic, count) => {
+                admin.create_partitions(&BTreeMap::from([(topic.clone(), *count)]), false).await.is_ok()
             }
             Self::Set(topic, settings) => {
-                let change = |(key, value): &(String, String)| (key.clone(), ConfigChange::Set(value.clone()));
-                let changes: ConfigChanges = settings.iter().map(change).collect();
-                let resource = ConfigResource::Topic(topic.clone());
-                drop(admin.alter_configs(&BTreeMap::from([(resource, changes)]), false).await);
+                let settings = settings.iter().map(|(key, value)| (key.clone(), ConfigChange::Set(value.clone())));
+                alter(admin, [(ConfigResource::Topic(topic.clone()), settings.collect())]).await
             }
+            Self::Throttle(topic, bytes_per_s) => throttle(admin, topic, *bytes_per_s).await,
             Self::Delete(name, before) => delete(admin, name, *before).await,
         }
     }
 }
 
-async fn delete(admin: &Admin, name: &PartitionName, before: Option<Offset>) {
+async fn alter(admin: &Admin, changes: impl IntoIterator<Item = (ConfigResource, ConfigChanges)>) -> bool {
+    let altered = admin.alter_configs(&changes.into_iter().collect(), false).await;
+    altered.is_ok_and(|outcomes| outcomes.values().all(Result::is_ok))
+}
+
+/// Which replicas are limited, and how much they may send and fetch (KIP-73).
+async fn throttle(admin: &Admin, topic: &str, bytes_per_s: Option<u64>) -> bool {
+    let change = |value: Option<String>| value.map_or(ConfigChange::Delete, ConfigChange::Set);
+    let both = |end: &str, value: Option<String>| -> ConfigChanges {
+        ["leader", "follower"].map(|who| (format!("{who}.replication.throttled.{end}"), change(value.clone()))).into()
+    };
+    let of_topic = (ConfigResource::Topic(topic.to_owned()), both("replicas", bytes_per_s.map(|_| "*".to_owned())));
+    let of_all = (ConfigResource::Broker(None), both("rate", bytes_per_s.map(|rate| rate.to_string())));
+    alter(admin, [of_topic, of_all]).await
+}
+
+async fn delete(admin: &Admin, name: &PartitionName, before: Option<Offset>) -> bool {
     let of = NamedPartition { topic: name.topic.to_string(), partition: name.partition };
     observe::emit(|| ClientEvent::DeletionInvoked { of: of.clone(), before });
     let wanted = BTreeMap::from([(name.clone(), before)]);
     let deleted = admin.delete_records(&wanted).await.unwrap_or_default();
-    if let Some(Ok(low_watermark)) = deleted.get(name) {
-        observe::emit(|| ClientEvent::DeletionAcknowledged { of, low_watermark: *low_watermark });
-    }
+    let Some(Ok(low_watermark)) = deleted.get(name) else { return false };
+    observe::emit(|| ClientEvent::DeletionAcknowledged { of, low_watermark: *low_watermark });
+    true
 }
 
 impl fmt::Display for Operation {
@@ -103,6 +136,9 @@ impl fmt::Display for Operation {
         match self {
             Self::Elect(name) => write!(f, "elect {name}"),
             Self::Cancel(name) => write!(f, "cancel {name}"),
+            Self::Grow(topic, count) => write!(f, "grow {topic} to {count}"),
+            Self::Throttle(topic, Some(rate)) => write!(f, "throttle {topic} to {rate}"),
+            Self::Throttle(topic, None) => write!(f, "unthrottle {topic}"),
             Self::Reassign(name, brokers) => {
                 let brokers: Vec<String> = brokers.iter().map(ToString::to_string).collect();
                 write!(f, "reassign {name} to {}", brokers.join(","))
@@ -127,6 +163,9 @@ mod tests {
             "elect my-topic-3",
             "reassign orders-0 to 1,2,4",
             "cancel orders-0",
+            "grow orders to 5",
+            "throttle orders to 2000",
+            "unthrottle orders",
             "set orders min.insync.replicas=2 retention.ms=100",
             "delete orders-0 to 40",
             "delete orders-0",
@@ -141,6 +180,7 @@ mod tests {
             "reassign orders-0 to a,b",
             "set orders",
             "set orders a",
+            "grow orders to many",
         ] {
             assert!(Operation::parse(wrong).is_err(), "{wrong}");
         }

@@ -294,13 +294,18 @@ impl Recording {
                 self.add(at, WORLD, What::Said { event: "operated".into(), partition: None, what, notable: true });
             }
             WorldEvent::Rotted { broker, partition, offset } => {
-                let what = format!("a bit of the batch at offset {offset} flips");
+                let what = format!("the batch at offset {offset} is damaged on the disk");
                 let partition = Some(self.name(*partition, ledger));
                 self.add(at, *broker, What::Said { event: "rotted".into(), partition, what, notable: true });
             }
             WorldEvent::Crashed { broker, power } => {
                 let state = if *power { ProcessState::LostPower } else { ProcessState::Killed };
                 self.add(at, *broker, What::Process { state });
+            }
+            WorldEvent::DiskReplaced { broker } => {
+                let what = "the disk with its partitions is gone; it has an empty one now".to_owned();
+                let event = "disk-replaced".to_owned();
+                self.add(at, *broker, What::Said { event, partition: None, what, notable: true });
             }
             WorldEvent::EndedItself { broker } => {
                 self.add(at, *broker, What::Process { state: ProcessState::EndedItself });

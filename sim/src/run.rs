@@ -12,10 +12,11 @@ use crate::{
     operations::Operation,
     recording::{Entry, Phase, Recorder, Recording},
     scenario::{Expect, Scenario, Span, Step},
-    when::Condition,
+    when::{self, Condition},
     workloads,
     world::World,
 };
+use protocol::ids::PartitionIndex;
 use runtime::{
     observe,
     simulation::{self, now_ns, sleep_until_ns},
@@ -23,12 +24,18 @@ use runtime::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Range,
+    pin::Pin,
     time::Duration,
 };
+
+#[cfg(test)]
+mod edited;
 
 /// How long the cluster may take to come up, and to become whole after healing.
 const START_NS: u64 = 60_000_000_000;
 const SETTLES_WITHIN: Span = Span(Duration::from_secs(15));
+/// How long clients may take to end once the cluster is whole: longer than a producer waits for anything.
+const CLIENTS_END_WITHIN_NS: u64 = 120_000_000_000;
 /// How often conditions are looked at.
 const TICK_NS: u64 = 50_000_000;
 /// A run whose thread polls nothing for so long in real time is stuck.
@@ -45,7 +52,12 @@ pub struct Options {
     pub record: bool,
     /// The leak that is let into the run: see [`simulation::canaries`].
     pub canary: Option<String>,
+    /// No invariant is asked: what the run costs without them.
+    pub unjudged: bool,
 }
+
+/// A program that is tested in a world: given the cluster's addresses, it says in the end what is wrong, if anything is.
+pub type Service = Box<dyn FnOnce(Vec<String>) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send>;
 
 /// What a run came to.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
@@ -76,6 +88,8 @@ pub struct Outcome {
     pub acknowledged: u64,
     /// CPU seconds that its process took.
     pub cpu_seconds: f64,
+    /// For each step of the timeline that happened, by its number: the conditions for which it could have waited.
+    pub just_true: BTreeMap<usize, Vec<String>>,
     /// The events that were to be kept.
     pub kept: Vec<String>,
     /// What happened, where it was to be recorded.
@@ -86,7 +100,7 @@ pub struct Outcome {
 /// Why a run failed.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Failure {
-    /// The invariant, or `expectation`, `panic`, `stuck`.
+    /// The invariant, or `service`, `expectation`, `panic`, `stuck`.
     pub claim: String,
     /// What happened.
     pub what: String,
@@ -98,6 +112,13 @@ pub struct Failure {
 
 /// Runs a scenario from a seed, on a thread of its own.
 pub fn run(scenario: &Scenario, seed: u64, options: Options) -> Outcome {
+    run_with(scenario, seed, options, None)
+}
+
+/// As [`run`], with a program that is tested: it starts with the story, and must have come to a good end once everything is
+/// healed.
+pub fn run_with(scenario: &Scenario, seed: u64, options: Options, service: Option<Service>) -> Outcome {
+    let unjudged = options.unjudged;
     let scenario = scenario.clone();
     let recorder = options.record.then(Recording::recorder);
     let canary = options.canary.as_deref().and_then(simulation::canaries::find);
@@ -113,7 +134,7 @@ pub fn run(scenario: &Scenario, seed: u64, options: Options) -> Outcome {
         let recorder = recorder.clone();
         move || {
             canary.into_iter().for_each(simulation::canaries::plant);
-            play(scenario, recorder)
+            play(scenario, recorder, unjudged, service)
         }
     });
     let outcome = run.result.unwrap_or_else(|failure| Outcome {
@@ -174,14 +195,29 @@ struct Play {
     scenario: Scenario,
     began_at: u64,
     lasting: Vec<Lasting>,
+    just_true: BTreeMap<usize, Vec<String>>,
+    service: Option<Service>,
+    /// What a program that was tested said is wrong.
+    complaint: Option<String>,
 }
 
-async fn play(scenario: Scenario, recorder: Option<Recorder>) -> Outcome {
+async fn play(scenario: Scenario, recorder: Option<Recorder>, unjudged: bool, service: Option<Service>) -> Outcome {
     let _logs = recorder.clone().map(logs::gather);
     let mut world = World::new(&scenario, recorder);
+    if unjudged {
+        world.shared().borrow_mut().judge.ask_nothing();
+    }
     world.nodes().into_iter().for_each(|id| world.start(id));
     let prepared = workloads::prepare(&mut world, &scenario, now_ns() + START_NS).await;
-    let mut play = Play { world, scenario, began_at: now_ns(), lasting: Vec::new() };
+    let mut play = Play {
+        world,
+        scenario,
+        began_at: now_ns(),
+        lasting: Vec::new(),
+        just_true: BTreeMap::new(),
+        service,
+        complaint: None,
+    };
     let end = match prepared {
         Ok(()) => play.story().await,
         Err(why) => End { unsettled: Some(why), drained: false },
@@ -199,7 +235,10 @@ impl Play {
                 recorder.lock().phase(self.began_at, Phase::Story);
             }
         }
-        let running = workloads::start(&mut self.world, &self.scenario);
+        let mut running = workloads::start(&mut self.world, &self.scenario);
+        if let Some(service) = self.service.take() {
+            running.test(&mut self.world, service);
+        }
         self.safety().await;
         if self.is_broken() {
             return End::default();
@@ -223,9 +262,10 @@ impl Play {
             let now = now_ns();
             self.world.notice_ends();
             self.end_faults(now);
-            for pending in &mut steps {
+            for (number, pending) in steps.iter_mut().enumerate() {
                 if pending.is_due(now - self.began_at, &self.world) {
                     let step = pending.step.clone();
+                    self.note_what_is_true(number);
                     self.carry_out(&step);
                 }
             }
@@ -242,6 +282,14 @@ impl Play {
                 () = sleep_until_ns(next) => {}
             }
         }
+    }
+
+    /// Remembers for what a step could wait instead of for its time.
+    fn note_what_is_true(&mut self, number: usize) {
+        let shared = self.world.shared();
+        let ledger = &shared.borrow().judge.ledger;
+        let topic = &self.scenario.topics[0].name;
+        self.just_true.entry(number).or_insert_with(|| when::just_true(ledger, topic, PartitionIndex(0)));
     }
 
     fn carry_out(&mut self, step: &Step) {
@@ -325,7 +373,10 @@ impl Play {
         }
         runtime::select! {
             () = broken.notified() => return End::default(),
-            () = running.stop() => {}
+            told = running.stop() => self.complaint = told.err(),
+            () = sleep_until_ns(now_ns() + CLIENTS_END_WITHIN_NS) => {
+                return End { unsettled: Some("the clients did not come to their end".into()), drained: false };
+            }
         }
         match workloads::drain(&mut self.world, &self.scenario, deadline + SETTLES_WITHIN.nanos()).await {
             Ok(()) => End { unsettled: None, drained: true },
@@ -365,14 +416,17 @@ impl Play {
         shared.judge.end(end);
         let ledger = &shared.judge.ledger;
         let begun: u64 = ledger.faults.values().sum();
+        let other = |claim: &str, what| Failure {
+            claim: String::from(claim),
+            what,
+            at_seconds: ledger.now as f64 / 1e9,
+            after_faults: begun,
+        };
+        let unmet = || unmet(&self.scenario.expect, &shared.history, ledger.leader_changes);
         let failure = match &shared.judge.violation {
             Some(violation) => Some(Failure::of_violation(violation, begun)),
-            None => unmet(&self.scenario.expect, &shared.history, ledger.leader_changes).map(|what| Failure {
-                claim: "expectation".into(),
-                what,
-                at_seconds: ledger.now as f64 / 1e9,
-                after_faults: begun,
-            }),
+            None => (self.complaint.clone().map(|what| other("service", what)))
+                .or_else(|| unmet().map(|what| other("expectation", what))),
         };
         let (faults, leader_changes) =
             (ledger.faults.iter().map(|(kind, count)| (kind.to_string(), *count)).collect(), ledger.leader_changes);
@@ -385,6 +439,7 @@ impl Play {
             leader_changes,
             history: shared.history.to_string(),
             acknowledged: shared.history.acknowledged,
+            just_true: self.just_true.clone(),
             ..Outcome::default()
         }
     }

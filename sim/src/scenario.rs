@@ -118,6 +118,9 @@ pub struct Workload {
     /// After how long a producer gives a record up; a minute without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gives_up: Option<Span>,
+    /// After how many records a producer has written everything that it wanted to; without it, it never has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<u64>,
 }
 
 fn twenty() -> u32 {
@@ -146,6 +149,10 @@ pub enum WorkloadKind {
     Reconfigure,
     /// Deletes the topic's oldest records.
     DeleteRecords,
+    /// Adds partitions to the topic, one at a time.
+    Grow,
+    /// Limits what replication of the topic may send and fetch, now and then.
+    Throttle,
 }
 
 impl WorkloadKind {
@@ -153,7 +160,7 @@ impl WorkloadKind {
     pub fn is_operator(self) -> bool {
         match self {
             Self::Produce | Self::Consume | Self::Reread | Self::Recreate => false,
-            Self::Reassign | Self::Reconfigure | Self::DeleteRecords => true,
+            Self::Reassign | Self::Reconfigure | Self::DeleteRecords | Self::Grow | Self::Throttle => true,
         }
     }
 }

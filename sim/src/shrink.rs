@@ -1,5 +1,5 @@
 //! Pure. From a scenario that fails to a small one that fails the same way: delta debugging (Zeller and Hildebrandt, 2002)
-//! over its story, then over the strength of what happens, then over clients and cluster.
+//! over its story, then over the strength of what happens, then over clients and cluster; in the end, over when.
 //!
 //! The seed stays: every draw is keyed by what it is for, so what is taken away moves nothing else.
 
@@ -89,6 +89,9 @@ fn fewer_steps(of: &Scenario) -> Vec<Scenario> {
     candidates
 }
 
+/// How many records a producer may be left with, where it has no number yet.
+const RECORDS: [u64; 6] = [4, 8, 16, 32, 64, 256];
+
 /// Fewer clients, that write less.
 fn fewer_clients(of: &Scenario) -> Vec<Scenario> {
     let mut candidates = Vec::new();
@@ -107,6 +110,14 @@ fn fewer_clients(of: &Scenario) -> Vec<Scenario> {
     for (at, workload) in of.workloads.iter().enumerate() {
         with(at, &|workload| workload.clients = 1);
         if workload.kind == WorkloadKind::Produce {
+            match workload.records {
+                None => RECORDS.iter().for_each(|most| with(at, &|workload| workload.records = Some(*most))),
+                Some(most) => {
+                    for fewer in [most / 2, most * 3 / 4, most - 1] {
+                        with(at, &|workload| workload.records = Some(fewer.max(1).min(most)));
+                    }
+                }
+            }
             with(at, &|workload| workload.rate_per_s = (workload.rate_per_s / 2).max(1));
         }
     }
@@ -146,7 +157,11 @@ const MILDER: &[(&str, &str)] = &[
     ("power-loss", "kill"),
     ("crash-loop", "kill"),
     ("kill", "restart"),
+    ("disk-replaced", "power-loss"),
+    ("lost-files", "kill"),
     ("isolate", "partition"),
+    ("bridge", "partition"),
+    ("flapping-link", "partition"),
     ("partition", "one-way-cut"),
     ("disk-stall", "disk-slow"),
 ];
@@ -167,6 +182,9 @@ fn weaker(of: &Scenario) -> Vec<Scenario> {
             with(&|step| step.fault = Some((*milder).into()));
         }
         with(&|step| step.other = None);
+        if step.node.as_deref() == Some("all") {
+            with(&|step| step.node = Some(format!("leader of {}-0", of.topics[0].name)));
+        }
         if let Some(lasts) = step.lasts {
             with(&|step| step.lasts = Some(Span(rounded(lasts.0 / 4).max(LEAST).min(lasts.0))));
             with(&|step| step.lasts = Some(Span(rounded(lasts.0 / 2).max(LEAST).min(lasts.0))));
@@ -177,6 +195,19 @@ fn weaker(of: &Scenario) -> Vec<Scenario> {
         }
     }
     candidates
+}
+
+/// Steps that wait for a fact instead of for a time, one candidate after another: what holds then holds on other machines
+/// and after small changes of the code too. `just_true` tells, by a step's number, the facts for which it could wait.
+pub fn waiting_for_facts(of: &Scenario, step: usize, just_true: &[String]) -> Vec<Scenario> {
+    let instead = |fact: &String| {
+        let mut one = of.clone();
+        let step = &mut one.timeline[step];
+        (step.at, step.when) = (None, Some(fact.clone()));
+        one
+    };
+    let is_timed = of.timeline[step].at.is_some() && of.timeline[step].every.is_none();
+    if is_timed { just_true.iter().map(instead).collect() } else { Vec::new() }
 }
 
 /// Whole tenths of a second, where that is not longer.
@@ -259,6 +290,19 @@ mod tests {
                 assert_ne!(candidate, scenario);
                 assert_eq!(Scenario::parse(&candidate.to_toml()).as_ref(), Ok(&candidate));
             }
+        }
+    }
+
+    #[test]
+    fn a_step_may_wait_for_a_fact_instead_of_its_time() {
+        let of = swarm::scenario(7);
+        let facts = ["leader_epoch(orders-0) >= 2".to_owned(), "high_watermark(orders-0) >= 40".to_owned()];
+        let candidates = waiting_for_facts(&of, 0, &facts);
+        assert_eq!(candidates.len(), 2);
+        for (candidate, fact) in candidates.iter().zip(&facts) {
+            assert_eq!((candidate.timeline[0].at, candidate.timeline[0].when.as_ref()), (None, Some(fact)));
+            assert_eq!(Scenario::parse(&candidate.to_toml()).as_ref(), Ok(candidate));
+            assert!(waiting_for_facts(candidate, 0, &facts).is_empty(), "it waits already");
         }
     }
 

@@ -15,6 +15,11 @@ const QUIET_MS: u64 = 2_000;
 
 /// The kinds of faults that cost a leader its lead.
 const DEPOSING: [&str; 5] = ["kill", "power-loss", "pause", "restart", "isolate"];
+/// The kinds that may hit all nodes at once; the fault budget says how many it may be.
+const AT_ONCE: [&str; 4] = ["kill", "power-loss", "pause", "restart"];
+/// Ordinals of the draws under a kind's name: whether it is on, and its bid for each step.
+const ON: u64 = 0;
+const FIRST_BID: u64 = 1;
 /// How soon after one of these whoever leads next may fall too, in milliseconds.
 const HEIR_MS_MAX: u64 = 2_000;
 
@@ -76,6 +81,7 @@ pub fn scenario(seed: u64) -> Scenario {
         waits: draws.chance("waits", 0, 50),
         idempotent: true,
         gives_up: None,
+        records: None,
     }];
     if draws.chance("consume", 0, 50) {
         workloads.push(Workload { kind: WorkloadKind::Consume, clients: 1, ..workloads[0].clone() });
@@ -93,14 +99,7 @@ pub fn scenario(seed: u64) -> Scenario {
         };
         workloads.push(Workload { clients: 1, acks, idempotent: false, gives_up, ..workloads[0].clone() });
     }
-    let operators = [
-        (WorkloadKind::Reassign, draws.chance("reassign", 0, 20)),
-        (WorkloadKind::Reconfigure, draws.chance("reconfigure", 0, 15)),
-        (WorkloadKind::DeleteRecords, draws.chance("delete-records", 0, 15)),
-    ];
-    for (kind, _) in operators.into_iter().filter(|(_, on)| *on) {
-        workloads.push(Workload { kind, clients: 1, ..workloads[0].clone() });
-    }
+    workloads.extend(operators(&draws, &workloads[0]));
     let configs = retention(&draws);
     let orders = Topic { name: "orders".into(), partitions, replicas, min_insync_replicas, configs };
     let mut topics = vec![orders.clone()];
@@ -122,6 +121,49 @@ pub fn scenario(seed: u64) -> Scenario {
         timeline: timeline(&draws, brokers(&draws, &workloads)),
         topics,
         workloads,
+        expect: Expect::default(),
+    }
+}
+
+/// The operators of the topic, each on a machine of its own.
+fn operators(draws: &Draws, like: &Workload) -> Vec<Workload> {
+    let operators = [
+        (WorkloadKind::Reassign, draws.chance("reassign", 0, 20)),
+        (WorkloadKind::Reconfigure, draws.chance("reconfigure", 0, 15)),
+        (WorkloadKind::DeleteRecords, draws.chance("delete-records", 0, 15)),
+        (WorkloadKind::Grow, draws.chance("grow", 0, 15)),
+        (WorkloadKind::Throttle, draws.chance("throttle", 0, 10)),
+    ];
+    let on = operators.into_iter().filter(|(_, on)| *on);
+    on.map(|(kind, _)| Workload { kind, clients: 1, ..like.clone() }).collect()
+}
+
+/// The load by which the simulator's speed is measured: five brokers, three controllers apart, six clients that write 500
+/// records a second between them with three replicas each, and the faults that the seed draws.
+pub fn load(seed: u64) -> Scenario {
+    const BROKERS: i32 = 5;
+    let produce = Workload {
+        kind: WorkloadKind::Produce,
+        topic: "orders".into(),
+        clients: 6,
+        rate_per_s: 83,
+        acks: Acks::All,
+        waits: false,
+        idempotent: true,
+        gives_up: None,
+        records: None,
+    };
+    let orders =
+        Topic { name: "orders".into(), partitions: 6, replicas: 3, min_insync_replicas: 2, configs: BTreeMap::new() };
+    Scenario {
+        title: format!("500 records a second under what the swarm drew from seed {seed:x}"),
+        seeds: vec![seed],
+        pins: Vec::new(),
+        lasts: Span::millis(LASTS_MS),
+        cluster: Cluster { brokers: BROKERS, combined: false, ..Cluster::default() },
+        timeline: timeline(&Draws { seed }, BROKERS),
+        topics: vec![orders],
+        workloads: vec![produce],
         expect: Expect::default(),
     }
 }
@@ -170,12 +212,11 @@ fn cluster(draws: &Draws, workloads: &[Workload]) -> Cluster {
 
 fn timeline(draws: &Draws, brokers: i32) -> Vec<Step> {
     let anybody = |what, step| draws.between(what, step, 1, brokers as u64).to_string();
-    let mut on: Vec<_> =
-        faults::all().iter().enumerate().filter(|(at, _)| draws.chance("kind", *at as u64, 50)).collect();
+    let mut on: Vec<_> = faults::all().iter().filter(|kind| draws.chance(kind.name, ON, 50)).collect();
     // A run in which nobody has to give up a lead shows little.
-    if !on.iter().any(|(_, kind)| DEPOSING.contains(&kind.name)) {
+    if !on.iter().any(|kind| DEPOSING.contains(&kind.name)) {
         let any = DEPOSING[draws.draw("deposing", 0) as usize % DEPOSING.len()];
-        on.extend(faults::all().iter().enumerate().filter(|(_, kind)| kind.name == any));
+        on.extend(faults::find(any));
     }
     // Short pauses between faults, or long ones: fixed for a seed.
     let pause_ms = draws.log_between("pause", 0, 500, 8_000);
@@ -187,8 +228,10 @@ fn timeline(draws: &Draws, brokers: i32) -> Vec<Step> {
             break;
         }
         // The story begins with somebody's fall.
-        let fall = on.iter().find(|(_, kind)| step == 0 && DEPOSING.contains(&kind.name));
-        let (_, kind) = fall.unwrap_or(&on[draws.draw("which", step) as usize % on.len()]);
+        let fall = on.iter().find(|kind| step == 0 && DEPOSING.contains(&kind.name));
+        // Each kind bids for each step, so that one kind more moves only the steps that it gets.
+        let most = on.iter().max_by_key(|kind| draws.draw(kind.name, FIRST_BID + step));
+        let kind = fall.or(most).expect("one of the deposing kinds is on");
         let least = if fall.is_some() { 4_500 } else { 200 };
         let lasts = draws.log_between("lasts", step, least, kind.lasts_ms_max);
         // Half of the faults aim at whoever leads; the other half at anybody.
@@ -196,6 +239,7 @@ fn timeline(draws: &Draws, brokers: i32) -> Vec<Step> {
             _ if fall.is_some() => "leader of orders-0".to_string(),
             0..=3 => "leader of orders-0".to_string(),
             4 => "active controller".to_string(),
+            5 if AT_ONCE.contains(&kind.name) && draws.chance("everybody", step, 50) => "all".to_string(),
             _ => anybody("node", step),
         };
         steps.push(Step {
@@ -211,18 +255,32 @@ fn timeline(draws: &Draws, brokers: i32) -> Vec<Step> {
                 .then(|| hold::APIS[draws.draw("api", step) as usize % hold::APIS.len()].into()),
             ..Step::default()
         });
-        // Now and then whoever leads next falls soon after, while it has hardly been heard of.
-        if DEPOSING.contains(&kind.name) && draws.chance("heir", step, 20) {
-            steps.push(Step {
-                at: Some(Span::millis(at + draws.log_between("heir-at", step, 100, HEIR_MS_MAX))),
-                fault: Some("kill".into()),
-                node: Some("leader of orders-0".into()),
-                lasts: Some(Span::millis(draws.log_between("heir-lasts", step, 200, 8_000))),
-                ..Step::default()
-            });
-        }
+        steps.extend(consequences(draws, step, kind.name, (at, lasts), brokers));
         // Half of the time the next fault comes while this one lasts.
         at += if draws.chance("overlap", step, 50) { 0 } else { lasts };
+    }
+    steps
+}
+
+/// What comes with a fault now and then: an operator who restarts one node restarts the others too, one after another; and
+/// whoever leads next falls soon after, while it has hardly been heard of.
+fn consequences(draws: &Draws, step: u64, kind: &str, (at, lasts): (u64, u64), brokers: i32) -> Vec<Step> {
+    let fault = |at, kind: &str, node: String, lasts| Step {
+        at: Some(Span::millis(at)),
+        fault: Some(kind.into()),
+        node: Some(node),
+        lasts: Some(Span::millis(lasts)),
+        ..Step::default()
+    };
+    let mut steps = Vec::new();
+    if kind == "restart" && draws.chance("roll", step, 30) {
+        let pause = draws.log_between("roll-pause", step, 300, 5_000);
+        steps.extend((1..=brokers).map(|id| fault(at + lasts + id as u64 * pause, kind, id.to_string(), lasts)));
+    }
+    if DEPOSING.contains(&kind) && draws.chance("heir", step, 20) {
+        let begins = at + draws.log_between("heir-at", step, 100, HEIR_MS_MAX);
+        let lasts = draws.log_between("heir-lasts", step, 200, 8_000);
+        steps.push(fault(begins, "kill", "leader of orders-0".into(), lasts));
     }
     steps
 }

@@ -63,6 +63,9 @@ impl Timeline {
             Fact::World(WorldEvent::FaultBegan { what, .. }) => self.say(at, "FAULT", what),
             Fact::World(WorldEvent::FaultEnded { kind, .. }) => self.say(at, "END", kind),
             Fact::World(WorldEvent::Operated { what }) => self.say(at, "OPERATOR", what),
+            Fact::World(WorldEvent::DiskReplaced { broker }) => {
+                self.say(at, &format!("broker {broker}"), "has an empty disk now");
+            }
             Fact::World(WorldEvent::EndedItself { broker }) => {
                 self.say(at, &format!("broker {broker}"), "ended itself")
             }

@@ -12,6 +12,20 @@ enum Measure {
     Isr,
 }
 
+impl Measure {
+    /// Its value for a partition now; nothing where there is no such partition.
+    fn of(self, ledger: &Ledger, topic: &str, partition: PartitionIndex) -> Option<i64> {
+        let topic = ledger.image.topic_by_name(topic)?;
+        let state = topic.partition(partition)?;
+        let of = TopicPartition { topic_id: topic.id, partition };
+        Some(match self {
+            Self::HighWatermark => ledger.committed.get(&of).map_or(0, |committed| committed.true_high_watermark.0),
+            Self::LeaderEpoch => i64::from(state.leader_epoch.0),
+            Self::Isr => state.isr.len() as i64,
+        })
+    }
+}
+
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
@@ -57,16 +71,21 @@ impl Condition {
 
     /// Whether it is true now.
     pub fn holds(&self, ledger: &Ledger) -> bool {
-        let Some(topic) = ledger.image.topic_by_name(&self.topic) else { return false };
-        let Some(state) = topic.partition(self.partition) else { return false };
-        let of = TopicPartition { topic_id: topic.id, partition: self.partition };
-        let value = match self.measure {
-            Measure::HighWatermark => ledger.committed.get(&of).map_or(0, |committed| committed.true_high_watermark.0),
-            Measure::LeaderEpoch => i64::from(state.leader_epoch.0),
-            Measure::Isr => state.isr.len() as i64,
-        };
+        let Some(value) = self.measure.of(ledger, &self.topic, self.partition) else { return false };
         if self.at_least { value >= self.bound } else { value <= self.bound }
     }
+}
+
+/// The conditions of a partition that are true now and, since these measures only grow, were not before they became so:
+/// what a step that happens now could wait for, the most telling first.
+pub fn just_true(ledger: &Ledger, topic: &str, partition: PartitionIndex) -> Vec<String> {
+    let growing = [("leader_epoch", Measure::LeaderEpoch), ("high_watermark", Measure::HighWatermark)];
+    let measured =
+        growing.into_iter().filter_map(|(name, measure)| Some((name, measure.of(ledger, topic, partition)?)));
+    measured
+        .filter(|(_, value)| *value > 0)
+        .map(|(name, value)| format!("{name}({topic}-{partition}) >= {value}"))
+        .collect()
 }
 
 #[cfg(test)]

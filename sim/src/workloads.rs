@@ -4,6 +4,7 @@
 use crate::{
     event::{ClientEvent, NamedPartition, Tag},
     operations::Operation,
+    run::Service,
     scenario::{Scenario, Topic, WorkloadKind},
     world::World,
 };
@@ -39,6 +40,7 @@ pub struct Running {
     stop: ShutdownTrigger,
     operators: ShutdownTrigger,
     done: Vec<oneshot::Receiver<()>>,
+    tested: Option<oneshot::Receiver<Result<(), String>>>,
 }
 
 impl Running {
@@ -47,13 +49,33 @@ impl Running {
         self.operators.request();
     }
 
-    /// Asks all of them to stop, and waits until they have: producers finish what they sent.
-    pub async fn stop(self) {
+    /// Adds a program that is tested, on a machine of its own.
+    pub fn test(&mut self, world: &mut World, service: Service) {
+        let (id, bootstrap) = (world.add_client(), world.bootstrap());
+        let (done, result) = oneshot::channel();
+        world.start_client(id, async move {
+            let outcome = service(bootstrap).await;
+            // Nobody waits any more once a claim is broken.
+            done.send(outcome).ok();
+        });
+        self.tested = Some(result);
+    }
+
+    /// Asks all of them to stop, and waits until they have: producers finish what they sent. A program that is tested is not
+    /// asked; it ends by itself.
+    ///
+    /// # Errors
+    /// What the tested program says is wrong.
+    pub async fn stop(self) -> Result<(), String> {
         self.stop.request();
         self.operators.request();
         for done in self.done {
             // A client that has panicked has failed the run.
             let _ = done.await;
+        }
+        match self.tested {
+            Some(tested) => tested.await.unwrap_or_else(|_| Err("it ended without a word".into())),
+            None => Ok(()),
         }
     }
 }
@@ -139,7 +161,11 @@ pub fn start(world: &mut World, scenario: &Scenario) -> Running {
                     WorkloadKind::Recreate => recreate::run(cluster, &workload, &topic, stopping).await,
                     WorkloadKind::Consume => consume::run(cluster, &workload, partitions, writer, stopping).await,
                     WorkloadKind::Reread => reread::run(cluster, &workload, partitions, writer, stopping).await,
-                    WorkloadKind::Reassign | WorkloadKind::Reconfigure | WorkloadKind::DeleteRecords => {
+                    WorkloadKind::Reassign
+                    | WorkloadKind::Reconfigure
+                    | WorkloadKind::DeleteRecords
+                    | WorkloadKind::Grow
+                    | WorkloadKind::Throttle => {
                         operate::run(cluster, workload.kind, &topic, brokers, stopping).await;
                     }
                 }
@@ -148,7 +174,7 @@ pub fn start(world: &mut World, scenario: &Scenario) -> Running {
             });
         }
     }
-    Running { stop, operators, done: all_done }
+    Running { stop, operators, done: all_done, tested: None }
 }
 
 /// Lets an operator do one thing.
@@ -156,7 +182,7 @@ pub fn operate(world: &mut World, operation: Operation) {
     let id = world.add_client();
     let cluster = options(world);
     world.start_client(id, async move {
-        operation.carry_out(&Admin::new(Cluster::new(cluster), ADMIN_TIMEOUT)).await;
+        operation.carry_out(&Cluster::new(cluster)).await;
     });
 }
 
@@ -170,12 +196,18 @@ pub async fn drain(world: &mut World, scenario: &Scenario, deadline: u64) -> Res
         scenario.workloads.iter().any(|load| load.kind == WorkloadKind::Recreate && load.topic == topic.name)
     };
     let topics: Vec<&Topic> = scenario.topics.iter().filter(|topic| !fleeting(topic)).collect();
+    // An operator may have added some.
+    let shared = world.shared();
+    let partitions_of = |topic: &Topic| {
+        let image = &shared.borrow().judge.ledger.image;
+        image.topic_by_name(&topic.name).map_or(0, |found| found.partition_count() as i32).max(topic.partitions)
+    };
     let forgets = |topic: &&&Topic| topic.configs.keys().any(|key| key.starts_with("retention."));
     let names: Vec<String> = topics.iter().filter(forgets).map(|topic| topic.name.clone()).collect();
     let partitions: Vec<PartitionName> = topics
         .into_iter()
         .flat_map(|topic| {
-            (0..topic.partitions).map(|partition| PartitionName::new(&topic.name, PartitionIndex(partition)))
+            (0..partitions_of(topic)).map(|partition| PartitionName::new(&topic.name, PartitionIndex(partition)))
         })
         .collect();
     let done = run_client(world, |cluster| drain::run(cluster, names, partitions));
@@ -225,8 +257,10 @@ async fn failed(error: &ConsumerError) {
 }
 
 fn polled(record: &ConsumerRecord, reader: u32) {
-    if let Some(tag) = record.value.as_deref().and_then(Tag::from_value) {
-        let from = NamedPartition { topic: record.topic.to_string(), partition: record.partition };
-        observe::emit(|| ClientEvent::Polled { from, offset: record.offset, tag, reader });
-    }
+    let (offset, tag) = (record.offset, record.value.as_deref().and_then(Tag::from_value));
+    let from = NamedPartition { topic: record.topic.to_string(), partition: record.partition };
+    observe::emit(|| match tag {
+        Some(tag) => ClientEvent::Polled { from, offset, tag, reader },
+        None => ClientEvent::PolledForeign { from, offset, reader },
+    });
 }

@@ -33,8 +33,10 @@ use std::{
     time::Duration,
 };
 
+mod clients;
 mod disks;
 mod links;
+mod pace;
 mod rot;
 
 pub use disks::Which;
@@ -107,6 +109,8 @@ struct Machine {
     ip: IpAddr,
     metadata_disk: disk::Disk,
     log_disk: disk::Disk,
+    /// How often that was replaced.
+    replaced: u64,
     is_broker: bool,
     is_controller: bool,
     running: bool,
@@ -122,9 +126,12 @@ pub struct World {
     cuts: BTreeMap<(i32, i32), u32>,
     slow: BTreeMap<(i32, i32), Vec<u64>>,
     lossy: BTreeMap<(i32, i32), Vec<u64>>,
+    narrow: BTreeMap<(i32, i32), Vec<u64>>,
     clogs: BTreeMap<(i32, i32), u32>,
     holds: BTreeMap<(i32, Held, ApiKey), Vec<u64>>,
     skewed: BTreeMap<i32, Vec<(i64, i64)>>,
+    slowed: BTreeMap<i32, Vec<u64>>,
+    paused_clients: BTreeSet<i32>,
     disks: disks::Disks,
     properties: Arc<Properties>,
     shared: Rc<RefCell<Shared>>,
@@ -144,9 +151,12 @@ impl World {
             cuts: BTreeMap::new(),
             slow: BTreeMap::new(),
             lossy: BTreeMap::new(),
+            narrow: BTreeMap::new(),
             clogs: BTreeMap::new(),
             holds: BTreeMap::new(),
             skewed: BTreeMap::new(),
+            slowed: BTreeMap::new(),
+            paused_clients: BTreeSet::new(),
             disks: disks::Disks::default(),
             shared: Rc::new(RefCell::new(Shared { recorder, ..Shared::default() })),
             broken: Arc::default(),
@@ -176,6 +186,7 @@ impl World {
             ip,
             metadata_disk,
             log_disk,
+            replaced: 0,
             is_broker,
             is_controller,
             running: false,
@@ -192,29 +203,6 @@ impl World {
         if let Some(recorder) = &self.shared.borrow().recorder {
             recorder.lock().know(node, id);
         }
-    }
-
-    /// A machine for a client, which never crashes. Returns its id.
-    pub fn add_client(&mut self) -> i32 {
-        let id = FIRST_CLIENT + self.clients.len() as i32;
-        let number = id - FIRST_CLIENT;
-        let ip = IpAddr::from([10, 1, (number / 200) as u8, (number % 200 + 1) as u8]);
-        let node = simulation::add_node(&format!("c{number}"), ip);
-        self.clients.insert(id, node);
-        self.know(node, id);
-        self.set_links(id);
-        id
-    }
-
-    /// Runs a program on a client's machine.
-    pub fn start_client(&self, id: i32, program: impl Future<Output = ()> + Send + 'static) {
-        simulation::start(self.clients[&id], program);
-    }
-
-    /// Where clients find the cluster.
-    pub fn bootstrap(&self) -> Vec<String> {
-        let brokers = self.machines.values().filter(|machine| machine.is_broker);
-        brokers.map(|machine| format!("{}:{CLIENT_PORT}", machine.ip)).collect()
     }
 
     /// What the subscribers know.
@@ -333,22 +321,6 @@ impl World {
     /// Whether this node may crash so within the fault budget: see [`crate::ledger::Ledger::may_crash`].
     pub fn may_crash(&self, id: i32, power: bool) -> bool {
         self.shared.borrow().judge.ledger.may_crash(BrokerId(id), power, &self.disks.at_risk())
-    }
-
-    // ------------------------------------------------------------------------------------------------ network
-
-    // ------------------------------------------------------------------------------------------------ clocks
-
-    /// Sets a machine's clocks off: the wall clock by so many milliseconds, the rate of both by so many parts per million.
-    /// Without a value, takes the last one back.
-    pub fn skew(&mut self, id: i32, skew: Option<(i64, i64)>) {
-        let all = self.skewed.entry(id).or_default();
-        match skew {
-            Some(skew) => all.push(skew),
-            None => drop(all.pop()),
-        }
-        let (wall_offset_ms, rate_ppm) = all.last().copied().unwrap_or_default();
-        simulation::set_clock(self.node(id), wall_offset_ms, rate_ppm);
     }
 
     // ------------------------------------------------------------------------------------------------ who is who

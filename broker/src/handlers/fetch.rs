@@ -32,6 +32,7 @@ use protocol::{
     messages::{FetchRequest, fetch_request::FetchPartition},
 };
 use runtime::{
+    buggify,
     disk::FileSlice,
     mutant, mutant_diverged,
     net::Slice,
@@ -104,7 +105,8 @@ pub(super) fn handle(services: &Arc<Services>, context: &RequestContext, request
     let fetch = Fetch::new(services, context, &request, turn, wanted);
     let reading = fetch.read(Arrival::First);
     let satisfied = reading.is_final || reading.bytes >= fetch.bytes_min;
-    if satisfied || fetch.topics.is_empty() || fetch.deadline <= time::now() {
+    let impatient = buggify!("a long poll is answered at once");
+    if satisfied || impatient || fetch.topics.is_empty() || fetch.deadline <= time::now() {
         return Outcome::Done(fetch.answer(reading));
     }
     Outcome::Waiting(Box::pin(fetch.wait(reading)))
@@ -133,6 +135,10 @@ fn begin(
     if mutant!("S15") && request.session_epoch > 0 && !named.is_empty() {
         mutant_diverged!("S15");
         named.clear();
+    }
+    // Whoever's session made room for another's begins a new one.
+    if request.session_epoch > 0 && buggify!("a fetch session has made room for another") {
+        return Err(ErrorCode::FetchSessionIdNotFound);
     }
     // Before version 7 there are no sessions: the epoch is -1 then, which asks for none.
     let place = (request.session_id, request.session_epoch);

@@ -31,7 +31,10 @@ use protocol::{
     },
     record_batch::{BatchError, BatchHeader, ProduceLimits, TimestampRule, recompress, validate_produced},
 };
-use runtime::time::{self, Instant};
+use runtime::{
+    buggify, rand,
+    time::{self, Instant},
+};
 use std::{sync::Arc, time::Duration};
 use storage::SyncTask;
 
@@ -251,6 +254,9 @@ fn limits(config: &TopicConfig, version: i16) -> ProduceLimits {
 
 /// Waits for every batch, and says which are not acknowledged and why.
 async fn settle(waiting: Vec<Waiting>, deadline: Instant) -> Vec<((usize, usize), ErrorCode)> {
+    if buggify!("a produce looks late whether its records are committed") {
+        time::sleep(Duration::from_millis(rand::range(1..300))).await;
+    }
     let settle_one = |waiting: Waiting| async move {
         let at = waiting.at;
         waiting.outcome(deadline).await.err().map(|error| (at, error))

@@ -5,7 +5,7 @@ use crate::partition::Partition;
 use futures_util::future::join_all;
 use protocol::ids::{BrokerEpoch, Offset, PartitionIndex};
 use runtime::sync::Shutdown;
-use runtime::{reachable, time};
+use runtime::{buggify, reachable, time};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{Checkpoint, LogError, checkpoint, directory};
@@ -25,8 +25,10 @@ impl Partitions {
         let high_watermark_interval = interval("replica.high.watermark.checkpoint.interval.ms");
         let retention_interval = interval("log.retention.check.interval.ms");
         let start = time::now();
+        let recovery_interval =
+            if buggify!("recovery points are checkpointed often") { FLUSH_INTERVAL } else { RECOVERY_POINT_INTERVAL };
         let (mut flush_at, mut high_watermark_at) = (start + FLUSH_INTERVAL, start + high_watermark_interval);
-        let (mut retention_at, mut recovery_at) = (start + retention_interval, start + RECOVERY_POINT_INTERVAL);
+        let (mut retention_at, mut recovery_at) = (start + retention_interval, start + recovery_interval);
         loop {
             runtime::select! {
                 () = shutdown.requested() => return,
@@ -51,7 +53,7 @@ impl Partitions {
                 }
                 () = time::sleep_until(recovery_at) => {
                     self.checkpoint_recovery_points().await;
-                    recovery_at = time::now() + RECOVERY_POINT_INTERVAL;
+                    recovery_at = time::now() + recovery_interval;
                 }
             }
         }

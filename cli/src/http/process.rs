@@ -17,7 +17,8 @@ pub fn samples() -> Vec<Sample> {
     [resident, cpu, files].into_iter().flatten().collect()
 }
 
-fn status(field: &str) -> Option<u64> {
+/// A field of `/proc/self/status` that is a number; of memory, in KiB.
+pub fn status(field: &str) -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(field))?;
     line.split_whitespace().next()?.parse().ok()

@@ -21,6 +21,7 @@ use protocol::{
 };
 use runtime::{
     observe::emit,
+    rand,
     sync::{Shutdown, mpsc, oneshot},
     task,
     time::{self, Instant},
@@ -281,7 +282,12 @@ impl Decider {
         }
         let (raft, records) = (self.raft.clone(), batch.records.clone());
         let batch = answered_early_if_mutant(batch);
-        let outcome = Box::pin(async move { raft.commit(term, first, &records).await });
+        let outcome = Box::pin(async move {
+            if runtime::buggify!("controller: a decision is committed late") {
+                time::sleep(Duration::from_millis(rand::range(1..300))).await;
+            }
+            raft.commit(term, first, &records).await
+        });
         Some(Committing { batch, outcome })
     }
 

@@ -22,17 +22,23 @@ struct ClockSkew {
     ppm: u64,
 }
 
-impl Fault for ClockSkew {
-    fn begin(&mut self, world: &mut World) -> Begun {
+impl ClockSkew {
+    fn rate(&self) -> i64 {
         // A clock that stands still or runs twice as fast is another fault.
         let ppm = self.ppm.min(500_000) as i64;
-        let rate = if ppm % 2 == 0 { ppm } else { -ppm };
-        world.skew(self.node, Some((rate * WALL_MS, rate)));
+        if ppm % 2 == 0 { ppm } else { -ppm }
+    }
+}
+
+impl Fault for ClockSkew {
+    fn begin(&mut self, world: &mut World) -> Begun {
+        let rate = self.rate();
+        world.skew(self.node, (rate * WALL_MS, rate));
         Begun::Yes(format!("clocks of {} off by {rate} ppm", self.node))
     }
 
     fn end(&mut self, world: &mut World) -> Ended {
-        world.skew(self.node, None);
+        world.unskew(self.node, (self.rate() * WALL_MS, self.rate()));
         Ended::Yes
     }
 

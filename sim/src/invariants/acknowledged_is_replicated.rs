@@ -51,6 +51,10 @@ impl Invariant for AcknowledgedIsReplicated {
         if was_there && ledger.image.partition(*partition).is_none() {
             return Ok(());
         }
+        // A retry may be answered long after: what was deleted meanwhile, whoever has come since does not have.
+        if ledger.deleted.get(partition).is_some_and(|deleted| deleted > last_offset) {
+            return Ok(());
+        }
         // A replica that lost what it held after the leader had counted it is within the fault budget, and counts.
         let holds = |other: &&crate::ledger::Replica| {
             other.damaged || other.log.at(*base_offset).is_some_and(|held| held.crc == batch.crc)

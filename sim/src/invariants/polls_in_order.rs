@@ -27,7 +27,12 @@ impl Invariant for PollsInOrder {
     }
 
     fn check(&mut self, ledger: &mut Ledger, observed: &Observed<'_>) -> Result<(), String> {
-        let Fact::Client(ClientEvent::Polled { from, offset, reader, .. }) = observed.fact else { return Ok(()) };
+        let Fact::Client(
+            ClientEvent::Polled { from, offset, reader, .. } | ClientEvent::PolledForeign { from, offset, reader },
+        ) = observed.fact
+        else {
+            return Ok(());
+        };
         let last = self.last.insert((*reader, from.clone()), *offset);
         let wanted = last.map_or(Offset::ZERO, |last| last.plus(1));
         if *offset == wanted || (*offset > wanted && *offset <= ledger.deleted_by_name(from)) {

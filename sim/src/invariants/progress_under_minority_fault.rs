@@ -11,6 +11,8 @@ use crate::{
     observed::{Fact, Observed},
 };
 use broker::event::ReplicaEvent;
+use controller::event::ControllerEvent;
+use metadata::record::{ConfigResource, Record};
 use protocol::ids::BrokerId;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -81,6 +83,16 @@ fn can_spare(left_out: &BTreeSet<BrokerId>, links: &[(BrokerId, BrokerId)], more
         })
 }
 
+/// How many in sync a topic is to have from now on, if that is what the record says.
+fn min_isr(record: &Record) -> Option<usize> {
+    match record {
+        Record::Config { resource: ConfigResource::Topic(_), name, value } if name == "min.insync.replicas" => {
+            value.as_deref()?.parse().ok()
+        }
+        _ => None,
+    }
+}
+
 impl Invariant for ProgressUnderMinorityFault {
     fn name(&self) -> &'static str {
         "progress_under_minority_fault"
@@ -124,6 +136,14 @@ impl Invariant for ProgressUnderMinorityFault {
             }
             Fact::Client(ClientEvent::SendRefused { tag, .. } | ClientEvent::SendUnknown { tag, .. }) => {
                 self.outstanding.remove(tag);
+            }
+            Fact::Controller(ControllerEvent::Applied { record, .. }) => {
+                if let Some(asked) = min_isr(record) {
+                    self.min_isr = self.min_isr.max(asked);
+                }
+                if !self.within_budget(ledger) {
+                    self.excused_at = observed.at;
+                }
             }
             Fact::Controller(_) if !self.within_budget(ledger) => self.excused_at = observed.at,
             _ => {}

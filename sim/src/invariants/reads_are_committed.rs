@@ -6,6 +6,7 @@ use crate::{
     ledger::Ledger,
     observed::{Fact, Observed},
 };
+use protocol::ids::Offset;
 
 /// See the module.
 pub struct ReadsAreCommitted;
@@ -21,14 +22,12 @@ impl Invariant for ReadsAreCommitted {
 
     fn check(&mut self, ledger: &mut Ledger, observed: &Observed<'_>) -> Result<(), String> {
         let Fact::Client(ClientEvent::Polled { from, offset, tag, .. }) = observed.fact else { return Ok(()) };
-        let Some(committed) = ledger.named(from).and_then(|of| ledger.committed.get(&of)) else { return Ok(()) };
-        if *offset < committed.true_high_watermark {
+        let Some(of) = ledger.named(from) else { return Ok(()) };
+        let committed = ledger.committed.get(&of).map_or(Offset::ZERO, |committed| committed.true_high_watermark);
+        if *offset < committed {
             return Ok(());
         }
-        Err(format!(
-            "{from}: record {tag} was read at offset {offset}, and nothing from {} on is committed",
-            committed.true_high_watermark
-        ))
+        Err(format!("{from}: record {tag} was read at offset {offset}, and nothing from {committed} on is committed"))
     }
 }
 
@@ -45,5 +44,11 @@ mod tests {
         };
         assert!(story().polled(1, 0, 0).verdict.is_ok());
         assert!(story().polled(2, 1, 0).verdict.is_err());
+    }
+
+    #[test]
+    fn a_record_of_a_partition_of_which_nothing_is_committed_is_found() {
+        let story = Story::new(ReadsAreCommitted).cluster().append(1, 0, 0, 9, Origin::Leader);
+        assert!(story.polled(1, 0, 0).verdict.is_err());
     }
 }

@@ -33,6 +33,13 @@ impl Ledger {
         })
     }
 
+    /// Whether `broker` may lose everything that it keeps: for each of its partitions it is one more that lost something.
+    pub fn may_lose_disk(&self, broker: BrokerId, at_risk: &BTreeMap<BrokerId, bool>) -> bool {
+        let Some(node) = self.nodes.get(&broker) else { return true };
+        let may = |partition| 1 + self.others(broker, partition, at_risk).unclean < self.promised(partition);
+        node.replicas.keys().all(|partition| may(*partition))
+    }
+
     /// Whether a replica may rot: it counts as one more that lost something, and another must be in sync that did not.
     pub fn may_rot(&self, broker: BrokerId, partition: TopicPartition, at_risk: &BTreeMap<BrokerId, bool>) -> bool {
         let is_sound = |other: &BrokerId| {
@@ -99,6 +106,12 @@ impl Ledger {
         if let Some(rot) = self.rot.get_mut(&(broker, partition)) {
             rot.gone |= to <= rot.at;
         }
+    }
+
+    /// A disk is gone, and with it all that rotted there.
+    pub(super) fn rot_is_lost(&mut self, broker: BrokerId) {
+        let lost = self.rot.iter_mut().filter(|((of, _), _)| *of == broker);
+        lost.for_each(|(_, rot)| rot.gone = true);
     }
 
     /// A log that was thought gone is back, with everything in it.

@@ -45,7 +45,9 @@ pub fn place(event: &ClientEvent) -> &NamedPartition {
         | ClientEvent::SendRefused { to, .. }
         | ClientEvent::SendUnknown { to, .. } => to,
         ClientEvent::DeletionInvoked { of, .. } | ClientEvent::DeletionAcknowledged { of, .. } => of,
-        ClientEvent::Polled { from, .. } | ClientEvent::GotDamaged { from, .. } => from,
+        ClientEvent::Polled { from, .. }
+        | ClientEvent::PolledForeign { from, .. }
+        | ClientEvent::GotDamaged { from, .. } => from,
     }
 }
 
@@ -194,6 +196,7 @@ fn client(event: &ClientEvent) -> Telling {
             told(true, format!("is told that nothing below {low_watermark} is kept"))
         }
         ClientEvent::Polled { offset, tag, .. } => told(false, format!("reads record {tag} at {offset}")),
+        ClientEvent::PolledForeign { offset, .. } => told(false, format!("reads a record of another's at {offset}")),
         ClientEvent::GotDamaged { offset, .. } => told(true, format!("gets a damaged batch at {offset}")),
     }
 }

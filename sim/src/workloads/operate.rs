@@ -1,37 +1,47 @@
-//! An operator who is never content: moves partitions, takes moves back, has leaders elected, changes settings, deletes
-//! records, one thing after another with pauses between them, until the faults are over.
+//! An operator who is never content: moves partitions, takes moves back, has leaders elected, changes settings, adds partitions,
+//! deletes records, one thing after another with pauses between them, until the faults are over.
 
-use super::ADMIN_TIMEOUT;
 use crate::{
     event::WorldEvent,
     operations::Operation,
     scenario::{Topic, WorkloadKind},
 };
-use client::{PartitionName, admin::Admin, cluster::Cluster};
+use client::{PartitionName, cluster::Cluster};
 use protocol::ids::{BrokerId, Offset, PartitionIndex};
 use runtime::{observe, rand, sync::Shutdown, time};
 use std::time::Duration;
 
 /// The pause between two operations, in milliseconds.
 const PAUSE_MS: std::ops::Range<u64> = 1_000..5_000;
+/// So many partitions are added at most.
+const ADDED_MAX: i32 = 4;
 /// How far the next deletion goes beyond the last one, at most.
 const DELETED_AT_ONCE: u64 = 30;
 
 pub(super) async fn run(cluster: Cluster, kind: WorkloadKind, topic: &Topic, brokers: i32, stopping: Shutdown) {
-    let admin = Admin::new(cluster, ADMIN_TIMEOUT);
     let mut deleted = vec![0i64; topic.partitions as usize];
+    let mut partitions = topic.partitions;
     loop {
         runtime::select! {
-            () = stopping.requested() => return,
+            () = stopping.requested() => break,
             () = time::sleep(Duration::from_millis(rand::range(PAUSE_MS))) => {}
         }
         let partition = PartitionIndex(rand::range(0..topic.partitions as u64) as i32);
         let name = PartitionName::new(&topic.name, partition);
         let operation = match kind {
             WorkloadKind::Reassign => move_or_elect(name, topic, brokers),
+            WorkloadKind::Throttle => {
+                let bytes_per_s = (rand::range(0..2) == 0).then(|| 1 << rand::range(8..16));
+                Operation::Throttle(topic.name.clone(), bytes_per_s)
+            }
             WorkloadKind::Reconfigure => {
                 let least = 1 + rand::range(0..topic.replicas as u64);
                 Operation::Set(topic.name.clone(), vec![("min.insync.replicas".into(), least.to_string())])
+            }
+            WorkloadKind::Grow if partitions >= topic.partitions + ADDED_MAX => return,
+            WorkloadKind::Grow => {
+                partitions += 1;
+                Operation::Grow(topic.name.clone(), partitions)
             }
             _ => {
                 let before = &mut deleted[partition.0 as usize];
@@ -40,7 +50,11 @@ pub(super) async fn run(cluster: Cluster, kind: WorkloadKind, topic: &Topic, bro
             }
         };
         observe::emit(|| WorldEvent::Operated { what: operation.to_string() });
-        operation.carry_out(&admin).await;
+        operation.carry_out(&cluster).await;
+    }
+    // Nothing is to be in the way of those who catch up now.
+    while kind == WorkloadKind::Throttle && !Operation::Throttle(topic.name.clone(), None).carry_out(&cluster).await {
+        time::sleep(Duration::from_millis(200)).await;
     }
 }
 

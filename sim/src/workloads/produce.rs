@@ -32,12 +32,15 @@ pub(super) async fn run(cluster: Cluster, workload: &Workload, partitions: i32, 
         request_timeout: REQUEST_TIMEOUT.min(delivery_timeout),
         ..ProducerOptions::default()
     };
-    let producer = Producer::new(cluster, options);
+    let producer = Producer::new(cluster.clone(), options);
     let pause = Duration::from_nanos(1_000_000_000 / u64::from(workload.rate_per_s.max(1)));
-    for operation in 0u64.. {
+    for operation in 0..workload.records.unwrap_or(u64::MAX) {
         if stopping.is_requested() {
             break;
         }
+        // Whoever hears of partitions that an operator has added writes to them too.
+        let known = cluster.known_topic(&workload.topic).map_or(0, |topic| topic.partitions.len() as i32);
+        let partitions = partitions.max(known);
         let partition = PartitionIndex((operation % partitions as u64) as i32);
         let to = PartitionName::new(&workload.topic, partition);
         let tag = Tag { writer, operation };

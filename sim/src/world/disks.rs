@@ -3,8 +3,16 @@
 use super::World;
 use crate::event::WorldEvent;
 use protocol::ids::BrokerId;
-use runtime::{observe, simulation, simulation::disk::Faults};
+use runtime::{
+    observe, simulation,
+    simulation::disk::{self, Damage, Faults},
+};
 use std::collections::BTreeMap;
+
+/// The checkpoints whose loss costs work and nothing else. In a checkpoint that is scrambled nobody can tell.
+const MADE_ANEW: [&str; 2] = ["recovery-point-offset-checkpoint", "replication-offset-checkpoint"];
+/// How many bits of a file are scrambled.
+const FLIPS: u64 = 16;
 
 /// Which of a machine's disks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +119,34 @@ impl World {
         }
     }
 
+    /// Takes the power and the disk with the partitions away from a machine: it starts again on an empty one.
+    ///
+    /// # Errors
+    /// Where it keeps no partitions, is down already, or it would exceed the fault budget.
+    pub fn replace_disk(&mut self, id: i32) -> Result<(), &'static str> {
+        if !self.machines.get(&id).is_some_and(|machine| machine.is_broker) {
+            return Err("it keeps no partitions");
+        }
+        if !self.shared.borrow().judge.ledger.may_lose_disk(BrokerId(id), &self.disks.at_risk()) {
+            return Err("it would exceed the fault budget");
+        }
+        if !self.crash(id, true) {
+            return Err("it was down already");
+        }
+        let machine = self.machines.get_mut(&id).expect("it is a broker's");
+        machine.replaced += 1;
+        machine.log_disk = disk::Disk::new((machine.replaced << 32) + 2 * id as u64 + 1);
+        observe::emit(|| WorldEvent::DiskReplaced { broker: id });
+        self.set_disks(id);
+        Ok(())
+    }
+
+    /// Spoils files of a machine that is down which can be made anew from its logs; which ones, and how, is a function of
+    /// `pick`. Answers how many.
+    pub fn lose_files(&mut self, id: i32, pick: u64) -> usize {
+        lose_files_of(&self.machines[&id].log_disk, pick)
+    }
+
     /// Whether a machine's disks have refused anything for which its process may end: `Some(true)` if they have dropped what
     /// they were to sync.
     pub(super) fn struck(&self, id: i32) -> Option<bool> {
@@ -130,6 +166,33 @@ impl World {
         machine.metadata_disk.set_faults(together(of(!machine.is_broker).map(|(_, faults)| faults)));
         machine.log_disk.set_faults(together(of(true).map(|(_, faults)| faults)));
     }
+}
+
+fn lose_files_of(disk: &disk::Disk, pick: u64) -> usize {
+    let files = disk.files();
+    // A snapshot is not made anew from records that retention has deleted.
+    let is_whole = |directory: &str| files.iter().any(|file| *file == format!("{directory}/{:020}.log", 0));
+    let spoil = |(at, path): (usize, &String)| {
+        let fate = simulation::prf(pick, &[at as u64]);
+        let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let may_be_scrambled = match name.rsplit_once('.') {
+            Some((_, "index" | "timeindex")) => true,
+            Some((_, "snapshot")) if is_whole(directory) => true,
+            _ if MADE_ANEW.contains(&name) => false,
+            _ => return false,
+        };
+        let length = disk.written(path).map_or(0, |bytes| bytes.len() as u64);
+        match fate % 4 {
+            0 => disk.damage(path, Damage::Remove),
+            1 if length > 0 => disk.damage(path, Damage::LoseTail { length: fate / 4 % length }),
+            2 if may_be_scrambled && length > 0 => (0..FLIPS).all(|flip| {
+                let draw = simulation::prf(fate, &[flip]);
+                disk.damage(path, Damage::FlipBit { position: draw / 8 % length, bit: (draw % 8) as u8 })
+            }),
+            _ => false,
+        }
+    };
+    files.iter().enumerate().filter(|file| spoil(*file)).count()
 }
 
 /// Everything that is wrong, each to its worst.

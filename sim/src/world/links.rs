@@ -59,6 +59,18 @@ impl World {
         self.set_link(from, to);
     }
 
+    /// Leaves a link so many bytes a second, or takes the last limit back.
+    pub fn narrow(&mut self, from: i32, to: i32, bytes_per_s: Option<u64>) {
+        push_or_pop(self.narrow.entry((from, to)).or_default(), bytes_per_s);
+        self.set_link(from, to);
+    }
+
+    /// Breaks off every connection between two machines.
+    pub fn reset(&self, a: i32, b: i32) {
+        net::reset_connections(self.node(a), self.node(b));
+        net::reset_connections(self.node(b), self.node(a));
+    }
+
     /// Holds back what a node sends (or gets) of one API, each message for so many milliseconds; without a value, takes the
     /// last hold back.
     pub fn hold(&mut self, id: i32, at: Held, api: ApiKey, delay_ms: Option<u64>) {
@@ -83,6 +95,7 @@ impl World {
         let settings = net::LinkSettings {
             delay: net::Delay::Uniform(extra + Duration::from_micros(least), extra + Duration::from_micros(longest)),
             loss: most(&self.lossy).unwrap_or(0) as u32 * 10,
+            bandwidth: self.narrow.get(&(from, to)).and_then(|all| all.iter().min().copied()),
             ..net::LinkSettings::default()
         };
         net::set_link(self.node(from), self.node(to), settings);

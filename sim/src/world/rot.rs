@@ -8,6 +8,9 @@ use protocol::{
 };
 use runtime::{observe, simulation::disk::Damage};
 
+/// What a disk writes at once.
+const SECTOR: u64 = 512;
+
 /// A closed segment of a partition that may be damaged within the fault budget.
 struct Closed {
     name: String,
@@ -21,17 +24,49 @@ impl World {
     /// # Errors
     /// Where the machine holds no closed segment whose records are in sync elsewhere, within the fault budget.
     pub fn flip_bit(&mut self, id: i32, pick: u64) -> Result<String, &'static str> {
+        self.rot(id, pick, "a bit flips", |bytes, at| {
+            let (position, bit) = (at / 8 % bytes.len() as u64, (at % 8) as u8);
+            Some((position, Damage::FlipBit { position, bit }))
+        })
+    }
+
+    /// Overwrites a sector of one closed segment with an earlier or later one of the same file; which one is a function of
+    /// `pick`. Answers what was hit.
+    ///
+    /// # Errors
+    /// As [`World::flip_bit`], and where the bytes are the same.
+    pub fn misdirect_write(&mut self, id: i32, pick: u64) -> Result<String, &'static str> {
+        self.rot(id, pick, "a sector is overwritten", |bytes, at| {
+            let sectors = (bytes.len() as u64).div_ceil(SECTOR);
+            let (from, to) = (at % sectors * SECTOR, at / sectors % sectors * SECTOR);
+            let count = SECTOR.min((bytes.len() as u64).saturating_sub(from.max(to))) as usize;
+            let (from_at, to_at) = (from as usize, to as usize);
+            let pairs = bytes[from_at..from_at + count].iter().zip(&bytes[to_at..to_at + count]);
+            let first = pairs.into_iter().position(|(new, old)| new != old)? as u64;
+            Some((to + first, Damage::Misdirect { from, to }))
+        })
+    }
+
+    /// Damages one closed segment, chosen by `pick`. `damage` is told the file and a number to choose by, and answers which
+    /// byte is the first that changes, and how.
+    fn rot(
+        &mut self,
+        id: i32,
+        pick: u64,
+        what: &str,
+        damage: impl Fn(&[u8], u64) -> Option<(u64, Damage)>,
+    ) -> Result<String, &'static str> {
         let machine = self.machines.get(&id).filter(|machine| machine.is_broker).ok_or("it keeps no partitions")?;
         let all = self.closed_segments(id);
         let Closed { name, of, path } =
             all.get(pick as usize % all.len().max(1)).ok_or("nothing there may be damaged within the fault budget")?;
-        let bytes = machine.log_disk.written(path).unwrap_or_default();
-        let bit = (pick / all.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16;
-        let (position, bit) = (bit / 8 % bytes.len().max(1) as u64, (bit % 8) as u8);
+        let bytes = machine.log_disk.written(path).filter(|bytes| !bytes.is_empty()).ok_or("the file is empty")?;
+        let at = (pick / all.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16;
+        let (position, damage) = damage(&bytes, at).ok_or("it would change nothing")?;
         let offset = offset_at(&bytes, position);
-        machine.log_disk.damage(path, Damage::FlipBit { position, bit });
+        machine.log_disk.damage(path, damage);
         observe::emit(|| WorldEvent::Rotted { broker: id, partition: *of, offset });
-        Ok(format!("a bit of {name} on {id} flips, at offset {offset}"))
+        Ok(format!("{what} in {name} on {id}, at offset {offset}"))
     }
 
     fn closed_segments(&self, id: i32) -> Vec<Closed> {

@@ -41,6 +41,13 @@ pub async fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Removes a file.
+pub fn remove(path: &str) -> Result<(), Failure> {
+    let path = Path::new(path);
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+    Ok(Disk::real(folder)?.remove_file(&name.to_string_lossy())?)
+}
+
 /// Writes the folder of a run that was recorded.
 pub fn record(folder: &Path, job: &Job, outcome: &Outcome) -> Result<(), Failure> {
     let scenario = driver::scenario(&job.source, job.seed).map_err(Failure::usage)?;

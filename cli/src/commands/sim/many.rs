@@ -1,11 +1,12 @@
 //! `gregor sim run` and `gregor sim sweep`: many runs, each in a process of its own, and what was found.
 
-use super::{NOT_DETERMINISTIC, folder, hexadecimal, junit, parallel};
+use super::{NOT_DETERMINISTIC, NOT_REACHED, folder, guided, hexadecimal, junit, parallel};
 use crate::output::{self, Failure, Format};
 use runtime::{task::block_on_real, time};
 use sim::{
     driver::{self, Done, Extra, Plan, Progress},
     faults,
+    reach::{self, Reached},
     scenario::Span,
     token::{Job, SCENARIOS, SWARM, Token},
 };
@@ -20,10 +21,14 @@ use std::{
 const TOO_FEW: u8 = 7;
 /// A run's process ended without a word.
 const INTERNAL: u8 = 8;
+/// What `git bisect run` takes for a commit that cannot be judged.
+const CANNOT_JUDGE: u8 = 125;
 /// How many seeds a sweep has where neither seeds nor a time are given.
 const SEEDS: u64 = 100;
 /// So many failures get a folder each; more would be more of the same.
 const FOLDERS_MAX: usize = 20;
+/// So many of the marks that the fewest runs have reached are named.
+const RAREST: usize = 5;
 /// The claim of a run whose process ended without a report.
 const PROCESS: &str = "process";
 
@@ -63,6 +68,9 @@ pub struct Sweep {
     /// A mutant to switch on
     #[arg(long)]
     mutant: Option<String>,
+    /// Every other run is a changed schedule of an earlier one that reached what few had
+    #[arg(long, conflicts_with_all = ["mutant", "shard"])]
+    guided: bool,
     #[command(flatten)]
     how: How,
 }
@@ -85,6 +93,9 @@ struct How {
     /// Writes the result as JUnit XML too
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+    /// Exit code 125 for everything but held (0) and broken (1): for `git bisect run`
+    #[arg(long)]
+    bisect: bool,
     /// How to print the result: `json` is one document, with every failure and its replay line
     #[arg(short, long, value_enum, default_value = "table")]
     output: Format,
@@ -114,8 +125,12 @@ impl Shard {
 impl Run {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode, Failure> {
+        judged(self.how.bisect, self.all())
+    }
+
+    fn all(&self) -> Result<ExitCode, Failure> {
         let jobs = chosen(&self.names, self.seeds)?;
-        let code = many(plan(jobs.clone(), &self.how), &self.how, "scenarios", jobs.len() as u64)?;
+        let code = many(plan(jobs.clone(), &self.how), &self.how, "scenarios", jobs.len() as u64, false)?;
         let stale = pins(&jobs, &self.how)?;
         Ok(if stale > 0 && code == ExitCode::SUCCESS { ExitCode::FAILURE } else { code })
     }
@@ -124,22 +139,46 @@ impl Run {
 impl Sweep {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode, Failure> {
+        judged(self.how.bisect, self.search())
+    }
+
+    fn search(&self) -> Result<ExitCode, Failure> {
         let count = self.seeds.unwrap_or(if self.lasts.is_some() { u64::MAX - self.from } else { SEEDS });
-        let (from, mutant, shard) = (self.from, self.mutant, self.shard);
+        let (from, mutant, shard) = (self.from, self.mutant.clone(), self.shard);
         let seeds = (0..count).filter(move |index| shard.is_none_or(|shard| shard.has(*index)));
         let asked = self.seeds.map_or(1, |count| match shard {
             Some(shard) => (0..count).filter(|index| shard.has(*index)).count() as u64,
             None => count,
         });
+        let is_sound = mutant.is_none();
+        let until = self.lasts.map(|lasts| time::now() + lasts.0);
+        if self.guided {
+            let (folder, parallel) = (self.how.out.clone(), parallel(self.how.jobs));
+            let search = guided::Search { from, count, folder, parallel, twice: self.how.twice, until };
+            return watch(&self.how, "sweep", until, asked, is_sound, |told| block_on_real(search.run(told)));
+        }
         let job = move |index| Job { source: SWARM.into(), seed: from + index, mutant: mutant.clone() };
         let mut plan = plan(seeds.map(job), &self.how);
-        plan.until = self.lasts.map(|lasts| time::now() + lasts.0);
-        many(plan, &self.how, "sweep", asked)
+        plan.until = until;
+        many(plan, &self.how, "sweep", asked, is_sound)
     }
 }
 
 fn plan(jobs: impl IntoIterator<Item = Job> + 'static, how: &How) -> Plan {
     Plan { twice: how.twice, ..Plan::new(jobs, parallel(how.jobs)) }
+}
+
+/// With `bisect`, what is neither held nor broken cannot be judged.
+fn judged(bisect: bool, result: Result<ExitCode, Failure>) -> Result<ExitCode, Failure> {
+    match result {
+        result if !bisect => result,
+        Ok(code) if code == ExitCode::SUCCESS || code == ExitCode::FAILURE => Ok(code),
+        Ok(_) => Ok(ExitCode::from(CANNOT_JUDGE)),
+        Err(failure) => {
+            eprintln!("{failure}");
+            Ok(ExitCode::from(CANNOT_JUDGE))
+        }
+    }
 }
 
 /// The jobs that names stand for.
@@ -175,43 +214,66 @@ fn chosen(names: &[String], seeds: Option<u64>) -> Result<Vec<Job>, Failure> {
     Ok(jobs)
 }
 
-/// Runs jobs, shows progress, and prints what was found. `asked` is how many must have run.
-fn many(plan: Plan, how: &How, what: &str, asked: u64) -> Result<ExitCode, Failure> {
-    let (since, until) = (time::now(), plan.until);
+/// Runs jobs, shows progress, and prints what was found. `asked` is how many must have run; a `search` must have reached
+/// everything, if it was long enough.
+fn many(plan: Plan, how: &How, what: &str, asked: u64, search: bool) -> Result<ExitCode, Failure> {
+    watch(how, what, plan.until, asked, search, |told| Ok(block_on_real(driver::execute(plan, told))?))
+}
+
+/// As [`many`], of whatever runs them and tells of each.
+fn watch(
+    how: &How,
+    what: &str,
+    until: Option<time::Instant>,
+    asked: u64,
+    search: bool,
+    execute: impl FnOnce(&mut dyn FnMut(&Progress, &Done)) -> Result<Vec<Done>, Failure>,
+) -> Result<ExitCode, Failure> {
+    let since = time::now();
     let watched = std::io::stderr().is_terminal();
-    let mut all = block_on_real(driver::execute(plan, |progress, done| {
+    let mut all = execute(&mut |progress, done| {
         if watched {
             show(what, progress, since, until);
         }
         if how.output == Format::Table && is_bad(done) {
             report(done);
         }
-    }))?;
+    })?;
     if watched {
         eprintln!();
     }
     all.sort_by(|a, b| a.job.cmp(&b.job));
     let folders = block_on_real(record(&mut all, how))?;
     let seconds = since.elapsed().as_secs_f64();
+    let reached = search.then(|| Reached::of(all.iter().map(|done| &done.outcome)));
     match how.output {
         Format::Table => {
             if how.hashes {
                 all.iter().for_each(|done| println!("{}  {}", Token::of(&done.job), done.outcome.hash));
             }
             summary(&all, what, how.twice, seconds);
+            reached.iter().for_each(show_reached);
         }
-        Format::Json => output::print_json(&document(&all, how, &folders, seconds))?,
+        Format::Json => {
+            let mut document = document(&all, how, &folders, seconds);
+            if let Some(reached) = &reached {
+                document["runs_that_reached"] = serde_json::json!(reached.names);
+            }
+            output::print_json(&document)?;
+        }
     }
     if let Some(file) = &how.junit {
         block_on_real(folder::write(file, junit::xml(what, &all, seconds).as_bytes()))?;
     }
+    let is_missing = reached.is_some_and(|reached| !reached.missing().is_empty());
     Ok(ExitCode::from(match verdict(&all) {
         0 if (all.len() as u64) < asked => TOO_FEW,
+        0 if is_missing && all.len() >= reach::RUNS => NOT_REACHED,
         code => code,
     }))
 }
 
-fn is_bad(done: &Done) -> bool {
+pub(super) fn is_bad(done: &Done) -> bool {
     done.outcome.failure.is_some() || done.other_hash.is_some()
 }
 
@@ -388,6 +450,16 @@ fn summary(all: &[Done], what: &str, twice: bool, seconds: f64) {
     print!("{}", output::table(&["FAULT", "INJECTED"], &rows));
     let minutes = cpu_seconds(all) * if twice { 2.0 } else { 1.0 } / 60.0;
     println!("wall clock {seconds:.1} s, {minutes:.1} CPU minutes");
+}
+
+/// How much of what a search must reach was reached.
+fn show_reached(reached: &Reached) {
+    let missing = reached.missing();
+    println!("reached {} of {} marks and faults", reached.names.len() - missing.len(), reached.names.len());
+    missing.iter().for_each(|name| println!("  never reached: {name}"));
+    for (name, runs) in reached.rarest(RAREST) {
+        println!("  in {runs} runs only: {name}");
+    }
 }
 
 #[cfg(test)]

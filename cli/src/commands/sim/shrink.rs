@@ -150,11 +150,12 @@ impl Shrink {
             search.judged(candidates, &fails);
             show(&search);
         };
+        let best = wait_for_facts(&mut bench, search.best.clone(), &broken, deadline).await?;
         let kept = Scenario {
             title: format!("What was left of {}, in which {broken} breaks", self.token),
             seeds: vec![job.seed],
             pins: job.mutant.iter().cloned().collect(),
-            ..search.best.clone()
+            ..best
         };
         let again = bench.run(&vec![kept.clone(); AGAIN]).await?;
         let as_before = again.iter().filter(|outcome| claim(outcome) == Some(&*broken)).count();
@@ -171,6 +172,27 @@ impl Shrink {
         );
         Ok(if as_before == AGAIN { ExitCode::SUCCESS } else { ExitCode::from(ANOTHER) })
     }
+}
+
+/// Lets steps wait for a fact instead of for a time, each where the run still fails as it did.
+async fn wait_for_facts(
+    bench: &mut Bench,
+    mut best: Scenario,
+    broken: &str,
+    deadline: time::Instant,
+) -> Result<Scenario, Failure> {
+    let ran = bench.run(std::slice::from_ref(&best)).await?;
+    let just_true = ran.into_iter().next().map(|outcome| outcome.just_true).unwrap_or_default();
+    for (step, facts) in just_true {
+        let candidates = shrink::waiting_for_facts(&best, step, &facts);
+        if time::now() >= deadline || candidates.is_empty() {
+            continue;
+        }
+        let ran = bench.run(&candidates).await?;
+        let fails = candidates.into_iter().zip(ran).find(|(_, outcome)| claim(outcome) == Some(broken));
+        best = fails.map_or(best, |(candidate, _)| candidate);
+    }
+    Ok(best)
 }
 
 fn show(search: &shrink::Shrink) {

@@ -9,8 +9,12 @@ use sim::{
 };
 use std::{path::PathBuf, process::ExitCode};
 
+#[path = "bench.rs"]
+mod bench;
 #[path = "folder.rs"]
 mod folder;
+#[path = "guided.rs"]
+mod guided;
 #[path = "junit.rs"]
 mod junit;
 #[path = "many.rs"]
@@ -115,7 +119,7 @@ impl Command {
             Self::Pin(pin) => pin.run(),
             Self::List { output } => list(output),
             Self::Selftest(selftest) => selftest.run(),
-            Self::Bench { output } => bench(output),
+            Self::Bench { output } => bench::run(output),
             Self::One(one) => one.run(),
         }
     }
@@ -209,36 +213,7 @@ fn list(format: Format) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs an idle cluster and a loaded one in this process, and divides virtual seconds by CPU seconds.
-fn bench(format: Format) -> Result<ExitCode, Failure> {
-    const IDLE: &str = "title = \"idle\"\nlasts = \"600s\"\n[[topic]]\nname = \"orders\"\n";
-    let load = "title = \"load\"\nlasts = \"60s\"\n[cluster]\nbrokers = 5\ncontrollers = 3\ncombined = false\n\
-                [[topic]]\nname = \"orders\"\npartitions = 6\n\
-                [[workload]]\nkind = \"produce\"\ntopic = \"orders\"\nclients = 6\nrate_per_s = 83\n";
-    let mut rows = Vec::new();
-    for (name, text) in [("idle, 3 nodes", IDLE), ("500 records a second, 5 brokers, 3 controllers, 6 clients", load)] {
-        let scenario = sim::scenario::Scenario::parse(text).map_err(Failure::new)?;
-        eprintln!("measuring: {name}");
-        let before = cpu_seconds();
-        let outcome = sim::run::run(&scenario, 1, sim::run::Options::default());
-        let used = cpu_seconds() - before;
-        if let Some(failure) = outcome.failure {
-            return Err(Failure::new(format!("{name}: {}: {}", failure.claim, failure.what)));
-        }
-        let rate = outcome.virtual_seconds / used;
-        rows.push(vec![
-            name.into(),
-            format!("{:.0}", outcome.virtual_seconds),
-            format!("{used:.2}"),
-            format!("{rate:.0}"),
-            outcome.events.to_string(),
-        ]);
-    }
-    output::print_rows(format, &["LOAD", "VIRTUAL S", "CPU S", "VIRTUAL S A CPU S", "EVENTS"], &rows)?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn cpu_seconds() -> f64 {
+pub(super) fn cpu_seconds() -> f64 {
     let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     used.tv_sec as f64 + used.tv_nsec as f64 / 1e9
 }
