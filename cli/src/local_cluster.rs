@@ -9,6 +9,7 @@ use runtime::{
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde::{Deserialize, Serialize};
 use std::{
+    collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -22,6 +23,8 @@ const STATE: &str = "cluster.json";
 const START_SECONDS_MAX: u64 = 30;
 const STOP_SECONDS_MAX: u64 = 30;
 
+/// How far above the ports that a node is known by it listens behind a proxy.
+const BEHIND: u16 = 100;
 /// Controllers of their own have ids from here on, as they have in the simulator.
 const FIRST_CONTROLLER: i32 = 101;
 
@@ -68,6 +71,9 @@ pub struct LocalNode {
     /// The port of metrics and health.
     #[serde(default)]
     pub http_port: u16,
+    /// Everybody comes through a proxy: the node itself listens so many ports above those that it is known by.
+    #[serde(default)]
+    pub behind: u16,
 }
 
 impl LocalNode {
@@ -82,7 +88,7 @@ impl LocalNode {
     }
 
     fn properties(&self, cluster: &LocalCluster) -> String {
-        let Self { id, kafka_port, replication_port, controller_port, http_port, .. } = self;
+        let Self { id, kafka_port, replication_port, http_port, behind, .. } = self;
         let voter = |node: &LocalNode| format!("{}@127.0.0.1:{}", node.id, node.controller_port);
         let voters: Vec<_> = cluster.controllers().map(voter).collect();
         let replicas = cluster.brokers().count().min(3);
@@ -90,12 +96,14 @@ impl LocalNode {
         let mut listeners = Vec::new();
         let mut text = format!("process.roles={}\nnode.id={id}\n", self.roles.name());
         if self.is_broker() {
-            let replication = format!("REPLICATION://127.0.0.1:{replication_port}");
-            text += &format!("advertised.listeners=PLAINTEXT://localhost:{kafka_port},{replication}\n");
-            listeners.extend([format!("PLAINTEXT://127.0.0.1:{kafka_port}"), replication]);
+            let replication = |port| format!("REPLICATION://127.0.0.1:{port}");
+            let known = replication(*replication_port);
+            text += &format!("advertised.listeners=PLAINTEXT://localhost:{kafka_port},{known}\n");
+            let client = format!("PLAINTEXT://127.0.0.1:{}", kafka_port + behind);
+            listeners.extend([client, replication(replication_port + behind)]);
         }
         if self.is_controller() {
-            listeners.push(format!("CONTROLLER://127.0.0.1:{controller_port}"));
+            listeners.push(format!("CONTROLLER://127.0.0.1:{}", self.controller_port + behind));
         }
         text + &format!(
             "listeners={}\n\
@@ -130,12 +138,12 @@ impl Size {
             let (kafka_port, replication_port) = (port(index, 0)?, port(index, -1)?);
             // With the usual ports, the usual one: 9644.
             let http_port = port(index, 552)?;
-            Ok(LocalNode { id: index + 1, roles, kafka_port, replication_port, controller_port, http_port })
+            Ok(LocalNode { id: index + 1, roles, kafka_port, replication_port, controller_port, http_port, behind: 0 })
         };
         let controller = |index: i32| {
             let (id, roles) = (FIRST_CONTROLLER + index, Roles::Controller);
             let (controller_port, http_port) = (port(index, 1)?, port(index, 553)?);
-            Ok(LocalNode { id, roles, kafka_port: 0, replication_port: 0, controller_port, http_port })
+            Ok(LocalNode { id, roles, kafka_port: 0, replication_port: 0, controller_port, http_port, behind: 0 })
         };
         (0..self.brokers).map(broker).chain((0..self.controllers.unwrap_or(0)).map(controller)).collect()
     }
@@ -199,6 +207,28 @@ impl LocalCluster {
         for node in &cluster.nodes {
             let disk = Disk::real(cluster.node_folder(node.id))?;
             disk.write_atomically("server.properties", node.properties(&cluster).as_bytes()).await?;
+        }
+        Disk::real(folder)?.write_atomically(STATE, &serde_json::to_vec_pretty(&cluster)?).await?;
+        Ok(cluster)
+    }
+
+    /// Makes a cluster in an empty folder, whose nodes listen behind a proxy, with these properties over the usual ones.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub async fn create_behind_proxy(
+        folder: &Path,
+        size: Size,
+        base_port: u16,
+        properties: &BTreeMap<String, String>,
+    ) -> Result<Self, Failure> {
+        let mut nodes = size.nodes(base_port).map_err(|_| Failure::usage("the ports end above 65535"))?;
+        nodes.iter_mut().for_each(|node| node.behind = BEHIND);
+        let cluster = Self { cluster_id: random_cluster_id(), nodes, folder: std::path::absolute(folder)? };
+        let more: String = properties.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+        for node in &cluster.nodes {
+            let text = node.properties(&cluster) + &more;
+            Disk::real(cluster.node_folder(node.id))?.write_atomically("server.properties", text.as_bytes()).await?;
         }
         Disk::real(folder)?.write_atomically(STATE, &serde_json::to_vec_pretty(&cluster)?).await?;
         Ok(cluster)
@@ -286,7 +316,7 @@ impl LocalCluster {
     pub async fn wait_ready(&self, id: i32) -> Result<(), Failure> {
         let node = self.node(id)?;
         let port = if node.is_broker() { node.kafka_port } else { node.controller_port };
-        let address = format!("127.0.0.1:{port}");
+        let address = format!("127.0.0.1:{}", port + node.behind);
         let deadline = time::now() + Duration::from_secs(START_SECONDS_MAX);
         let mut seen_at = time::now();
         loop {
@@ -313,7 +343,7 @@ impl LocalCluster {
     /// The node whose controller is active, as any running controller says.
     pub async fn active_controller(&self) -> Option<i32> {
         for node in self.controllers() {
-            let address = format!("127.0.0.1:{}", node.controller_port);
+            let address = format!("127.0.0.1:{}", node.controller_port + node.behind);
             let Ok(connection) = client::Connection::connect(&address, options()).await else {
                 continue;
             };

@@ -64,7 +64,7 @@ pub const ALL: &[Mutant] = &[
             "prefixes_agree",
             "acked_is_kept",
         ],
-        seeds_max: 2000,
+        seeds_max: 1000,
     },
     Mutant {
         id: "Z04",
@@ -86,7 +86,7 @@ pub const ALL: &[Mutant] = &[
             "leader_is_complete",
             "acked_is_kept",
         ],
-        seeds_max: 2000,
+        seeds_max: 1000,
     },
     Mutant {
         id: "Z06",
@@ -110,7 +110,7 @@ pub const ALL: &[Mutant] = &[
         source: "KIP-903",
         about: "what an earlier life of a broker had fetched counts for the present one",
         expected: &["unclean_is_excluded", "isr_covers_high_watermark", "leader_is_complete", "acked_is_kept"],
-        seeds_max: 2000,
+        seeds_max: 1000,
     },
     Mutant {
         id: "Z09",
@@ -175,7 +175,7 @@ pub const ALL: &[Mutant] = &[
             "panic",
             "settles",
         ],
-        seeds_max: 2000,
+        seeds_max: 1000,
     },
     Mutant {
         id: "Z21",

@@ -69,10 +69,32 @@ impl Condition {
         })
     }
 
+    /// The partition that it is about.
+    pub fn place(&self) -> (&str, PartitionIndex) {
+        (&self.topic, self.partition)
+    }
+
+    /// Whether it is the high watermark that is compared.
+    pub fn wants_high_watermark(&self) -> bool {
+        self.measure == Measure::HighWatermark
+    }
+
+    /// Whether it is true of a partition with this high watermark, leader epoch and number of replicas in sync.
+    pub fn holds_for(&self, high_watermark: i64, leader_epoch: i32, in_sync: usize) -> bool {
+        self.is_met_by(match self.measure {
+            Measure::HighWatermark => high_watermark,
+            Measure::LeaderEpoch => i64::from(leader_epoch),
+            Measure::Isr => in_sync as i64,
+        })
+    }
+
+    fn is_met_by(&self, value: i64) -> bool {
+        if self.at_least { value >= self.bound } else { value <= self.bound }
+    }
+
     /// Whether it is true now.
     pub fn holds(&self, ledger: &Ledger) -> bool {
-        let Some(value) = self.measure.of(ledger, &self.topic, self.partition) else { return false };
-        if self.at_least { value >= self.bound } else { value <= self.bound }
+        self.measure.of(ledger, &self.topic, self.partition).is_some_and(|value| self.is_met_by(value))
     }
 }
 

@@ -21,7 +21,7 @@ use runtime::{
     sync::{self, ShutdownTrigger, oneshot},
     time,
 };
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 
 mod consume;
 mod drain;
@@ -34,6 +34,28 @@ mod reread;
 const DRAIN_WRITER: u32 = 1 << 24;
 const TICK_NS: u64 = 100_000_000;
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where clients run: simulated machines, or this process.
+pub trait Machines {
+    /// Where clients find the cluster.
+    fn bootstrap(&self) -> Vec<String>;
+    /// Runs a client's program, on a machine of its own where there is one.
+    fn run(&mut self, program: Program);
+}
+
+/// What a client does.
+pub type Program = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Machines for World {
+    fn bootstrap(&self) -> Vec<String> {
+        World::bootstrap(self)
+    }
+
+    fn run(&mut self, program: Program) {
+        let id = self.add_client();
+        self.start_client(id, program);
+    }
+}
 
 /// The clients that run.
 pub struct Running {
@@ -85,12 +107,9 @@ impl Running {
 /// # Errors
 /// What is missing at the deadline.
 pub async fn prepare(world: &mut World, scenario: &Scenario, deadline: u64) -> Result<(), String> {
-    let topics = scenario.topics.clone();
+    let wanted = scenario.clone();
     let done = run_client(world, |cluster| async move {
-        let admin = Admin::new(cluster, ADMIN_TIMEOUT);
-        for topic in &topics {
-            create(&admin, topic).await;
-        }
+        create_topics(cluster, &wanted).await;
         Ok(())
     });
     finish(done, deadline, "the topics were not created").await?;
@@ -136,8 +155,16 @@ async fn create(admin: &Admin, topic: &Topic) {
     }
 }
 
+/// Makes the scenario's topics, however long the cluster takes to come up.
+pub async fn create_topics(cluster: Cluster, scenario: &Scenario) {
+    let admin = Admin::new(cluster, ADMIN_TIMEOUT);
+    for topic in &scenario.topics {
+        create(&admin, topic).await;
+    }
+}
+
 /// Starts the scenario's clients.
-pub fn start(world: &mut World, scenario: &Scenario) -> Running {
+pub fn start(machines: &mut impl Machines, scenario: &Scenario) -> Running {
     let (stop, stopping) = sync::shutdown();
     let (operators, dismissed) = sync::shutdown();
     let brokers = scenario.cluster.brokers;
@@ -149,12 +176,11 @@ pub fn start(world: &mut World, scenario: &Scenario) -> Running {
             let (workload, topic) = (workload.clone(), topic.clone());
             let stopping = if workload.kind.is_operator() { dismissed.clone() } else { stopping.clone() };
             let partitions = topic.partitions;
-            let id = world.add_client();
-            let cluster = options(world);
+            let cluster = ClusterOptions::new(machines.bootstrap());
             writer += 1;
             let (done, is_done) = oneshot::channel();
             all_done.push(is_done);
-            world.start_client(id, async move {
+            machines.run(Box::pin(async move {
                 let cluster = Cluster::new(cluster);
                 match workload.kind {
                     WorkloadKind::Produce => produce::run(cluster, &workload, partitions, writer, stopping).await,
@@ -171,7 +197,7 @@ pub fn start(world: &mut World, scenario: &Scenario) -> Running {
                 }
                 // Nobody waits any more once a claim is broken.
                 done.send(()).ok();
-            });
+            }));
         }
     }
     Running { stop, operators, done: all_done, tested: None }
@@ -191,27 +217,40 @@ pub fn operate(world: &mut World, operation: Operation) {
 /// # Errors
 /// What could not be written or read by the deadline.
 pub async fn drain(world: &mut World, scenario: &Scenario, deadline: u64) -> Result<(), String> {
-    // A topic that is deleted again and again may be gone now: a deletion that was held up may come last.
-    let fleeting = |topic: &&Topic| {
-        scenario.workloads.iter().any(|load| load.kind == WorkloadKind::Recreate && load.topic == topic.name)
-    };
-    let topics: Vec<&Topic> = scenario.topics.iter().filter(|topic| !fleeting(topic)).collect();
     // An operator may have added some.
     let shared = world.shared();
     let partitions_of = |topic: &Topic| {
         let image = &shared.borrow().judge.ledger.image;
         image.topic_by_name(&topic.name).map_or(0, |found| found.partition_count() as i32).max(topic.partitions)
     };
-    let forgets = |topic: &&&Topic| topic.configs.keys().any(|key| key.starts_with("retention."));
-    let names: Vec<String> = topics.iter().filter(forgets).map(|topic| topic.name.clone()).collect();
-    let partitions: Vec<PartitionName> = topics
-        .into_iter()
-        .flat_map(|topic| {
-            (0..partitions_of(topic)).map(|partition| PartitionName::new(&topic.name, PartitionIndex(partition)))
-        })
-        .collect();
+    let (names, partitions) = to_drain(scenario, partitions_of);
     let done = run_client(world, |cluster| drain::run(cluster, names, partitions));
     finish(done, deadline, "the final drain did not come to its end").await
+}
+
+/// As [`drain`], by a client that is given, in whatever world it lives.
+///
+/// # Errors
+/// What could not be written or read; it goes on trying to read without end.
+pub async fn drain_with(cluster: Cluster, scenario: &Scenario) -> Result<(), String> {
+    let (names, partitions) = to_drain(scenario, |topic| topic.partitions);
+    drain::run(cluster, names, partitions).await
+}
+
+/// The topics that keep their records for a while only, and all partitions that must be there in the end.
+fn to_drain(scenario: &Scenario, partitions_of: impl Fn(&Topic) -> i32) -> (Vec<String>, Vec<PartitionName>) {
+    // A topic that is deleted again and again may be gone now: a deletion that was held up may come last.
+    let fleeting = |topic: &&Topic| {
+        scenario.workloads.iter().any(|load| load.kind == WorkloadKind::Recreate && load.topic == topic.name)
+    };
+    let topics: Vec<&Topic> = scenario.topics.iter().filter(|topic| !fleeting(topic)).collect();
+    let forgets = |topic: &&&Topic| topic.configs.keys().any(|key| key.starts_with("retention."));
+    let names = topics.iter().filter(forgets).map(|topic| topic.name.clone()).collect();
+    let of_topic = |topic: &Topic| {
+        let count = partitions_of(topic);
+        (0..count).map(|partition| PartitionName::new(&topic.name, PartitionIndex(partition))).collect::<Vec<_>>()
+    };
+    (names, topics.into_iter().flat_map(of_topic).collect())
 }
 
 /// Runs a program on a client's machine of its own.

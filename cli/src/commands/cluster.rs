@@ -1,5 +1,10 @@
 //! `gregor cluster`: real nodes on this machine, real sockets, to play with and to break.
 
+#[cfg(madsim)]
+mod proxy;
+#[cfg(madsim)]
+mod run;
+
 use super::topic::describe_partitions;
 use crate::{
     local_cluster::{LocalCluster, LocalNode, Size},
@@ -72,6 +77,9 @@ enum Command {
         #[arg(long, conflicts_with = "node")]
         rolling: bool,
     },
+    /// Runs a scenario of the simulator on real processes, and judges what its clients were told
+    #[cfg(madsim)]
+    Run(run::Run),
     /// Stops all nodes in good order, or one
     Stop {
         /// The node's id
@@ -85,6 +93,8 @@ impl LocalNodes {
         let dir = self.dir;
         block_on_real(async move {
             match self.command {
+                #[cfg(madsim)]
+                Command::Run(run) => return run.run().await,
                 Command::Start { nodes, controllers, base_port, foreground, output } => {
                     let size = Size { brokers: nodes, controllers };
                     let cluster = LocalCluster::open_or_create(&dir, size, base_port).await?;
@@ -120,9 +130,8 @@ impl LocalNodes {
                 }
                 Command::Stop { node } => stop(&LocalCluster::open(&dir)?, node).await?,
             }
-            Ok::<_, Failure>(())
-        })?;
-        Ok(ExitCode::SUCCESS)
+            Ok(ExitCode::SUCCESS)
+        })
     }
 }
 
@@ -132,6 +141,13 @@ fn quorum(text: &str) -> Result<i32, String> {
 }
 
 async fn start(cluster: &LocalCluster, format: Format) -> Result<(), Failure> {
+    start_quietly(cluster).await?;
+    let rows = node_rows(cluster, cluster.active_controller().await);
+    output::print_rows(format, &NODE_HEADINGS, &rows)
+}
+
+/// Starts all nodes, and waits until they serve and know each other.
+async fn start_quietly(cluster: &LocalCluster) -> Result<(), Failure> {
     for node in &cluster.nodes {
         cluster.start(node.id).await?;
     }
@@ -141,9 +157,7 @@ async fn start(cluster: &LocalCluster, format: Format) -> Result<(), Failure> {
             .await
             .map_err(|failure| Failure::new(format!("{failure}\n{}", cluster.log_tail(node.id).trim_end())))?;
     }
-    wait_for_all(cluster).await?;
-    let rows = node_rows(cluster, cluster.active_controller().await);
-    output::print_rows(format, &NODE_HEADINGS, &rows)
+    wait_for_all(cluster).await
 }
 
 /// Waits until the nodes know each other: whoever asks for a replica on each of them next is to get it.

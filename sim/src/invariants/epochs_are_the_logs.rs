@@ -1,16 +1,22 @@
 //! Pure. No. 19: the leader epochs that a log knows are those of its batches, each from the first offset that it has of it; at
-//! most one more begins at the log's end, for a leader that has written nothing yet (`LeaderEpochFileCache`).
+//! most one more begins at the log's end, for a leader that has written nothing yet, and none once the log was cut there
+//! (`LeaderEpochFileCache`).
 
 use super::Invariant;
 use crate::{
     ledger::{Ledger, Replica},
     observed::{Fact, Observed},
 };
-use protocol::ids::{LeaderEpoch, Offset};
+use protocol::ids::{BrokerId, LeaderEpoch, Offset, TopicPartition};
+use std::collections::BTreeMap;
 use storage::event::LogEvent;
 
 /// See the module.
-pub struct EpochsAreTheLogs;
+#[derive(Default)]
+pub struct EpochsAreTheLogs {
+    /// Where a log was cut whose epochs have not been told since.
+    cut: BTreeMap<(BrokerId, TopicPartition), Offset>,
+}
 
 /// The epochs of a replica's batches from an offset on.
 fn recomputed(replica: &Replica, start: Offset) -> Vec<(LeaderEpoch, Offset)> {
@@ -33,7 +39,15 @@ impl Invariant for EpochsAreTheLogs {
     }
 
     fn check(&mut self, ledger: &mut Ledger, observed: &Observed<'_>) -> Result<(), String> {
-        let Fact::Log(LogEvent::Epochs { partition, entries }) = observed.fact else { return Ok(()) };
+        let (partition, entries) = match observed.fact {
+            Fact::Log(LogEvent::Truncated { partition, to, .. }) => {
+                self.cut.insert((observed.broker, *partition), *to);
+                return Ok(());
+            }
+            Fact::Log(LogEvent::Epochs { partition, entries }) => (partition, entries),
+            _ => return Ok(()),
+        };
+        let cut = self.cut.remove(&(observed.broker, *partition));
         let Some(replica) = ledger.replica(observed.broker, *partition) else { return Ok(()) };
         let known: Vec<_> = entries.iter().map(|entry| (entry.leader_epoch, entry.start_offset)).collect();
         // A log that was just opened begins with its first segment, until its log start is read; the epochs know better.
@@ -44,7 +58,7 @@ impl Invariant for EpochsAreTheLogs {
         let rising = known.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1);
         let same = known.strip_prefix(&*expected).is_some_and(|more| match more {
             [] => true,
-            [(_, start)] => *start == end,
+            [(_, start)] => *start == end && cut.is_none_or(|cut| *start < cut),
             _ => false,
         });
         if rising && same {
@@ -66,14 +80,35 @@ mod tests {
     use storage::{EpochEntry, event::Origin};
 
     fn verdict(known: &[(i32, i64)]) -> Result<(), String> {
-        let story = Story::new(EpochsAreTheLogs).append(1, 0, 2, 9, Origin::Leader).append(1, 1, 2, 9, Origin::Leader);
+        let story = Story::new(EpochsAreTheLogs::default()).append(1, 0, 2, 9, Origin::Leader).append(
+            1,
+            1,
+            2,
+            9,
+            Origin::Leader,
+        );
         let story = story.append(1, 2, 5, 9, Origin::Leader);
+        tell(story, known)
+    }
+
+    fn tell(story: Story<EpochsAreTheLogs>, known: &[(i32, i64)]) -> Result<(), String> {
         let entry = |(epoch, start): &(i32, i64)| EpochEntry {
             leader_epoch: LeaderEpoch(*epoch),
             start_offset: Offset(*start),
         };
         let entries = known.iter().map(entry).collect();
         story.log(1, LogEvent::Epochs { partition: orders(), entries }).verdict
+    }
+
+    #[test]
+    fn an_epoch_of_what_was_cut_off_is_found() {
+        let cut = || {
+            let story = Story::new(EpochsAreTheLogs::default()).append(1, 0, 2, 9, Origin::Leader);
+            let story = story.append(1, 1, 5, 9, Origin::Leader);
+            story.log(1, LogEvent::Truncated { partition: orders(), to: Offset(1), from: Offset(2) })
+        };
+        assert!(tell(cut(), &[(2, 0)]).is_ok());
+        assert!(tell(cut(), &[(2, 0), (5, 1)]).is_err());
     }
 
     #[test]

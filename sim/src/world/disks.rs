@@ -7,7 +7,7 @@ use runtime::{
     observe, simulation,
     simulation::disk::{self, Damage, Faults},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The checkpoints whose loss costs work and nothing else. In a checkpoint that is scrambled nobody can tell.
 const MADE_ANEW: [&str; 2] = ["recovery-point-offset-checkpoint", "replication-offset-checkpoint"];
@@ -171,13 +171,14 @@ impl World {
 fn lose_files_of(disk: &disk::Disk, pick: u64) -> usize {
     let files = disk.files();
     // A snapshot is not made anew from records that retention has deleted.
-    let is_whole = |directory: &str| files.iter().any(|file| *file == format!("{directory}/{:020}.log", 0));
+    let first_segment = format!("/{:020}.log", 0);
+    let whole: BTreeSet<&str> = files.iter().filter_map(|file| file.strip_suffix(&first_segment)).collect();
     let spoil = |(at, path): (usize, &String)| {
         let fate = simulation::prf(pick, &[at as u64]);
         let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
         let may_be_scrambled = match name.rsplit_once('.') {
             Some((_, "index" | "timeindex")) => true,
-            Some((_, "snapshot")) if is_whole(directory) => true,
+            Some((_, "snapshot")) if whole.contains(directory) => true,
             _ if MADE_ANEW.contains(&name) => false,
             _ => return false,
         };
