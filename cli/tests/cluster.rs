@@ -89,11 +89,11 @@ impl Drop for Nodes {
 /// Where the next search for ports begins: tests run at the same time, and what one has found is not in use yet.
 static NEXT_PORT: Mutex<Option<u16>> = Mutex::new(None);
 
-/// The first of some ports that nobody uses: each node has one for clients, brokers, controllers and HTTP,
-/// and a controller of its own one for HTTP beside that.
+/// The first of some ports that nobody uses: each node has one for clients, brokers, controllers and HTTP, a controller of
+/// its own one for HTTP beside that, and behind a proxy a node listens a hundred ports above.
 fn free_ports(nodes: u16) -> u16 {
     let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-    let offsets = [-1i16, 0, 1, 552, 553];
+    let offsets = [-1i16, 0, 1, 99, 100, 101, 552, 553];
     let all_free = |base: &u16| {
         (0..nodes)
             .all(|node| offsets.iter().all(|offset| is_free((base + 1_000 * node).saturating_add_signed(*offset))))
@@ -118,6 +118,46 @@ fn nothing_acknowledged_is_lost_while_leaders_are_killed() {
     let count = |what: &str| report[what].as_u64().unwrap_or_else(|| panic!("{what}: {said}"));
     assert!(count("breaks") > 0 && count("acknowledged") > 0, "{said}");
     assert_eq!(count("lost") + count("duplicated") + count("reordered"), 0, "{said}");
+}
+
+#[cfg(madsim)]
+const STORY: &str = r#"
+title = "A leader is killed, and its successor cut off"
+lasts = "5s"
+timeline = [
+  { at = "1s", fault = "kill", node = "leader of orders-0", lasts = "1s" },
+  { when = "leader_epoch(orders-0) >= 1", after = "2s", fault = "isolate", node = "leader of orders-0", lasts = "1s" },
+]
+[[topic]]
+name = "orders"
+[[workload]]
+kind = "produce"
+topic = "orders"
+[[workload]]
+kind = "consume"
+topic = "orders"
+"#;
+
+#[cfg(madsim)]
+#[test]
+fn a_story_of_the_simulator_is_told_by_real_processes() {
+    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("story.toml");
+    let run = |story: &str| {
+        std::fs::write(&file, story).expect("the file is written");
+        let port = free_ports(3).to_string();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gregor"));
+        let out = command.args(["cluster", "run", "--base-port", &port]).arg(&file).output().expect("the binary runs");
+        (out.status.code(), String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())
+    };
+    let (code, said) = run(STORY);
+    assert_eq!(code, Some(0), "{said}");
+    for told in ["FAULT       kill", "FAULT       isolate", "SETTLED", "every claim about what clients were told holds"]
+    {
+        assert!(said.contains(told), "{told}: {said}");
+    }
+    let (code, said) = run(&STORY.replace("\"kill\"", "\"clock-jump\""));
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("'clock-jump' cannot be done to real processes"), "{said}");
 }
 
 #[test]

@@ -30,6 +30,8 @@ use std::{
 
 #[cfg(test)]
 mod edited;
+#[cfg(test)]
+mod keyed;
 
 /// How long the cluster may take to come up, and to become whole after healing.
 const START_NS: u64 = 60_000_000_000;

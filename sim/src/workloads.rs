@@ -31,7 +31,7 @@ mod recreate;
 mod reread;
 
 /// Writers of the final check have ids from here on.
-const DRAIN_WRITER: u32 = 1 << 24;
+pub const DRAIN_WRITER: u32 = 1 << 24;
 const TICK_NS: u64 = 100_000_000;
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
 

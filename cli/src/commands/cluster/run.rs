@@ -122,6 +122,9 @@ impl Run {
         for node in &cluster.nodes {
             cluster.resume(node.id);
             cluster.kill(node.id);
+            while cluster.pid(node.id).is_some() {
+                time::sleep(TICK).await;
+            }
         }
         if told.is_ok() {
             remove(&folder)?;
