@@ -21,11 +21,15 @@ use runtime::sync::{Lock, Notify, watch};
 use runtime::{rand, task, time};
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The rank of a cluster's lock: under it, only a connection's is taken.
 const RANK: u8 = 80;
+
+/// After how long without an answer a broker that is being connected to may lead no longer.
+const DOUBT_AFTER: Duration = Duration::from_secs(1);
 
 /// Where to find a cluster, and how to follow it.
 #[derive(Clone, Debug)]
@@ -341,7 +345,7 @@ async fn keep_open(
     if !wait.is_zero() {
         time::sleep(wait).await;
     }
-    match Connection::connect(&endpoint, shared.options.connection.clone()).await {
+    match connect(&shared, &endpoint).await {
         Ok(connection) => {
             let closed = connection.closed();
             let wanted = {
@@ -362,6 +366,18 @@ async fn keep_open(
     shared.changed();
     // Whoever was reached through it may have stopped leading.
     shared.wanted.notify_one();
+}
+
+/// Opens a connection. As long as that takes, newer metadata is wanted now and then: a machine that has just lost its power
+/// refuses nothing and answers nothing, and somebody else may lead by now.
+async fn connect(shared: &Shared, endpoint: &str) -> Result<Connection, ClientError> {
+    let mut connecting = pin!(Connection::connect(endpoint, shared.options.connection.clone()));
+    loop {
+        match time::timeout(DOUBT_AFTER, connecting.as_mut()).await {
+            Ok(connected) => return connected,
+            Err(_) => shared.wanted.notify_one(),
+        }
+    }
 }
 
 /// As [`Cluster::connection`], without keeping the cluster followed.

@@ -6,7 +6,7 @@ use runtime::observe::{Site, SiteKind, sites};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// From so many runs on a sweep that has not reached everything has failed.
-pub const RUNS: usize = 500;
+pub const RUNS: usize = 2_000;
 
 /// The ledger knows one log of a partition on a broker.
 const ONE_DIRECTORY: &str = "simulated brokers have one log directory each";

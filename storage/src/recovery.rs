@@ -298,6 +298,7 @@ impl Loading {
             let mut segment = Segment::open(&self.disk, &self.directory, *base, Open::Existing, self.now)?;
             let gaps = self.config.compacts;
             if !segment.open_indexes(&self.disk, end_offset, gaps)? {
+                runtime::reachable!("an index of a closed segment was built again");
                 tracing::warn!(path = segment.path("index"), "an index is missing or wrong, and built again");
                 segment.size =
                     segment.file.len().map_err(|error| LogError::io("measure", segment.path("log"), error))?;
@@ -536,7 +537,10 @@ pub(crate) fn newest_snapshot(log: &Log, now: WallMillis) -> Result<Option<Produ
         };
         match ProducerState::decode_snapshot(&bytes, *offset, now, log.config.producer_id_expiration_ms) {
             Ok(state) => return Ok(Some(state)),
-            Err(error) => tracing::warn!(path, %error, "a producer snapshot is not used"),
+            Err(error) => {
+                runtime::reachable!("a producer snapshot could not be read");
+                tracing::warn!(path, %error, "a producer snapshot is not used");
+            }
         }
     }
     Ok(None)

@@ -66,6 +66,25 @@ fn a_new_leader_is_found_soon_after_its_election() {
 }
 
 #[test]
+fn a_new_leader_is_found_while_the_old_one_answers_nothing() {
+    in_both_worlds(|| async {
+        let fake = FakeCluster::start(3, 1).await;
+        let cluster = fake.client();
+        cluster.topic(TOPIC, LONG).await.expect("it exists");
+        fake.script(api::API_VERSIONS, [Fault::Wait(LONG)]);
+        assert!(cluster.open_connection(BrokerId(1), Lane::Produce).is_none());
+        fake.elect(P0, BrokerId(2));
+        let mut changes = cluster.changes();
+        let found = async {
+            while cluster.leader(&orders()).map(|leader| leader.broker) != Some(BrokerId(2)) {
+                changes.changed().await.expect("it is followed");
+            }
+        };
+        time::timeout(Duration::from_secs(5), found).await.expect("nobody had to want newer metadata");
+    });
+}
+
+#[test]
 fn a_broker_that_hangs_does_not_keep_a_refresh_waiting() {
     in_both_worlds(|| async {
         let fake = FakeCluster::start(3, 1).await;

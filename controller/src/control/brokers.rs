@@ -225,6 +225,14 @@ pub(super) fn heartbeat(
     if left.len() < broker.directories.len() && !is_broken(draft.image(), broker_id, broker, request) {
         relieve(draft, broker_id, left);
     }
+    runtime::sometimes!(
+        (current, next) == (ControlState::Unfenced, ControlState::ControlledShutdown),
+        "controller: a broker that leads wants to stop"
+    );
+    runtime::sometimes!(
+        (current, next) == (ControlState::ControlledShutdown, ControlState::ShutdownNow),
+        "controller: a broker may stop, for others lead now"
+    );
     match (current, next) {
         (ControlState::Fenced, ControlState::Unfenced) => unfence(draft, broker_id),
         (_, ControlState::Fenced | ControlState::ShutdownNow) => fence(draft, broker_id),

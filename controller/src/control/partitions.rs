@@ -84,12 +84,14 @@ impl<'a> Change<'a> {
         let leader = match elected {
             Elected::Clean(leader) => {
                 if self.isr.is_empty() {
+                    runtime::reachable!("controller: nobody is in sync, and an eligible replica leads");
                     elr.retain(|replica| *replica != leader);
                     self.isr = vec![leader];
                 }
                 Some(leader)
             }
             Elected::Unclean(leader) => {
+                runtime::reachable!("controller: a leader is elected that may lack records");
                 elr.clear();
                 self.isr = vec![leader];
                 self.leader_recovery_state = LeaderRecoveryState::Recovering;
@@ -103,6 +105,8 @@ impl<'a> Change<'a> {
         if self.isr.len() >= self.min_isr() {
             elr.clear();
         }
+        runtime::sometimes!(!elr.is_empty(), "controller: fewer are in sync than must be, and others are eligible");
+        runtime::sometimes!(leader.is_none(), "controller: nobody can lead a partition");
         let last_known_elr = match leader {
             Some(_) => Vec::new(),
             // Who led, or else was in sync, when the ISR became empty; kept while there is no leader.
@@ -148,6 +152,7 @@ impl<'a> Change<'a> {
         if !(complete || hasty) {
             return;
         }
+        runtime::reachable!("controller: a reassignment is complete");
         self.isr.retain(|replica| target.contains(replica));
         self.replicas = target;
         self.adding_replicas.clear();
@@ -478,7 +483,21 @@ fn alter_one(
     let of = TopicPartition { topic_id, partition: PartitionIndex(asked.partition_index) };
     let (isr, leader_recovery_state) = match validate(draft.image(), sender, of, asked) {
         Ok(valid) => valid,
-        Err(code) => return answer.with_error_code(code as i16),
+        Err(code) => {
+            runtime::sometimes!(
+                code == ErrorCode::FencedLeaderEpoch,
+                "controller: a leader of the past asks for in-sync replicas"
+            );
+            runtime::sometimes!(
+                code == ErrorCode::InvalidUpdateVersion,
+                "controller: in-sync replicas of the past are asked for"
+            );
+            runtime::sometimes!(
+                code == ErrorCode::IneligibleReplica,
+                "controller: who must not be in sync is asked for"
+            );
+            return answer.with_error_code(code as i16);
+        }
     };
     let image = draft.image().clone();
     let (topic, state) = image.topic(topic_id).zip(image.partition(of)).expect("validated just now");
@@ -491,6 +510,7 @@ fn alter_one(
     }
     let state = draft.image().partition(of).expect("a change removes no partition");
     if state.leader != Some(sender) {
+        runtime::reachable!("controller: a leader's own proposal deposes it");
         return answer.with_error_code(ErrorCode::NewLeaderElected as i16);
     }
     answer

@@ -12,12 +12,15 @@ use broker::event::ReplicaEvent;
 use metadata::record::{LeaderRecoveryState, Record};
 use protocol::ids::{BrokerEpoch, BrokerId, Offset, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
+use storage::event::LogEvent;
 
 /// See the module.
 #[derive(Default)]
 pub struct UncleanIsExcluded {
     /// The brokers that crashed and have not registered again since.
     crashed: BTreeSet<BrokerId>,
+    /// The brokers whose present life has opened a log.
+    opened: BTreeSet<BrokerId>,
     /// The brokers that are closing their logs: the mark of a clean stop may be written when the process ends.
     stopping: BTreeSet<BrokerId>,
     /// Who has yet to catch up with what, and in which life.
@@ -85,8 +88,15 @@ impl Invariant for UncleanIsExcluded {
     fn check(&mut self, ledger: &mut Ledger, observed: &Observed<'_>) -> Result<(), String> {
         match observed.fact {
             Fact::World(WorldEvent::Started { broker }) => drop(self.stopping.remove(&BrokerId(*broker))),
-            Fact::World(WorldEvent::Crashed { broker, .. }) if !self.stopping.contains(&BrokerId(*broker)) => {
+            // A life that opened no log has touched nothing: what the one before it proved still stands.
+            Fact::World(WorldEvent::Crashed { broker, .. })
+                if self.opened.remove(&BrokerId(*broker)) && !self.stopping.contains(&BrokerId(*broker)) =>
+            {
                 self.crashed.insert(BrokerId(*broker));
+            }
+            Fact::World(WorldEvent::Stopped { broker }) => drop(self.opened.remove(&BrokerId(*broker))),
+            Fact::Log(LogEvent::Opened { .. } | LogEvent::Recovered { .. }) => {
+                self.opened.insert(observed.broker);
             }
             // A replica of a topic that is gone says nothing of its broker.
             Fact::Replica(ReplicaEvent::Stopped { partition }) if ledger.image.partition(*partition).is_some() => {
@@ -154,9 +164,28 @@ mod tests {
         }
     }
 
+    /// A cluster of which broker 3 has opened its log.
+    fn cluster() -> Story<UncleanIsExcluded> {
+        let (start, end) = (Offset(0), Offset(0));
+        let opened =
+            LogEvent::Opened { partition: orders(), log_start_offset: start, log_end_offset: end, cut_bytes: 0 };
+        Story::new(UncleanIsExcluded::default()).cluster().log(3, opened)
+    }
+
+    #[test]
+    fn a_life_that_opened_no_log_leaves_what_was_proved() {
+        let crashed = |opens: bool| {
+            let story = if opens { cluster() } else { Story::new(UncleanIsExcluded::default()).cluster() };
+            let story = story.world(WorldEvent::Crashed { broker: 3, power: false }).record(again(3, 99));
+            story.record(Record::NoOp).verdict
+        };
+        assert!(crashed(false).is_ok());
+        assert!(crashed(true).is_err());
+    }
+
     /// Broker 3 crashes, starts, stops in good order, starts, and fetches as one of its lives.
     fn two_lives(fetches_under: i64) -> Result<(), String> {
-        let story = Story::new(UncleanIsExcluded::default()).cluster().lead(1, 0, 0);
+        let story = cluster().lead(1, 0, 0);
         let story = story.world(WorldEvent::Crashed { broker: 3, power: false }).record(isr(&[1, 2]));
         let story = story.record(again(3, 99)).world(WorldEvent::Stopped { broker: 3 }).record(again(3, 98));
         let story = story.replica(1, fetched(fetches_under)).record(isr(&[1, 2, 3]));
@@ -166,7 +195,7 @@ mod tests {
     #[test]
     fn a_process_that_is_killed_when_its_logs_are_closed_may_have_stopped_cleanly() {
         let story = |closes: bool| {
-            let mut story = Story::new(UncleanIsExcluded::default()).cluster();
+            let mut story = cluster();
             if closes {
                 story = story.replica(3, ReplicaEvent::Stopped { partition: orders() });
             }
@@ -214,7 +243,7 @@ mod tests {
     fn story(crashes: bool, leaves: bool, fetches_from: Option<i64>) -> Result<(), String> {
         let ended =
             if crashes { WorldEvent::Crashed { broker: 3, power: false } } else { WorldEvent::Stopped { broker: 3 } };
-        let mut story = Story::new(UncleanIsExcluded::default()).cluster().lead(1, 0, 0);
+        let mut story = cluster().lead(1, 0, 0);
         story = story.high_watermark(1, 0, 5, &[1, 2, 3], &[1, 2, 3]).world(ended);
         if leaves {
             story = story.record(isr(&[1, 2]));
