@@ -21,7 +21,7 @@ pub struct Scenario {
     /// How long the faults' phase lasts, in virtual time.
     pub lasts: Span,
     /// The cluster.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub cluster: Cluster,
     /// Its topics.
     #[serde(rename = "topic")]
@@ -67,29 +67,46 @@ pub struct Topic {
     /// Its name.
     pub name: String,
     /// Its number of partitions.
-    #[serde(default = "one")]
+    #[serde(default = "one", skip_serializing_if = "is_one")]
     pub partitions: i32,
     /// Its replication factor.
-    #[serde(default = "three")]
+    #[serde(default = "three", skip_serializing_if = "is_three")]
     pub replicas: i16,
     /// `min.insync.replicas`.
-    #[serde(default = "two")]
+    #[serde(default = "two", skip_serializing_if = "is_two")]
     pub min_insync_replicas: i32,
     /// Other topic configs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub configs: BTreeMap<String, String>,
 }
 
+/// What a file need not say, for it is so without it.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 fn one() -> i32 {
     1
+}
+
+fn is_one(number: &i32) -> bool {
+    *number == one()
 }
 
 fn two() -> i32 {
     2
 }
 
+fn is_two(number: &i32) -> bool {
+    *number == two()
+}
+
 fn three() -> i16 {
     3
+}
+
+fn is_three(number: &i16) -> bool {
+    *number == three()
 }
 
 /// Some clients that do the same thing.
@@ -101,19 +118,19 @@ pub struct Workload {
     /// Which topic.
     pub topic: String,
     /// How many clients.
-    #[serde(default = "one")]
+    #[serde(default = "one", skip_serializing_if = "is_one")]
     pub clients: i32,
     /// Records a second by each producer.
-    #[serde(default = "twenty")]
+    #[serde(default = "twenty", skip_serializing_if = "is_twenty")]
     pub rate_per_s: u32,
     /// Acknowledgements that a producer waits for.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub acks: Acks,
     /// Whether a producer waits for the fate of each record before it sends the next one.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub waits: bool,
     /// Whether a producer is idempotent.
-    #[serde(default = "yes")]
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub idempotent: bool,
     /// After how long a producer gives a record up; a minute without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -127,8 +144,16 @@ fn twenty() -> u32 {
     20
 }
 
+fn is_twenty(number: &u32) -> bool {
+    *number == twenty()
+}
+
 fn yes() -> bool {
     true
+}
+
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 /// The kinds of clients.
