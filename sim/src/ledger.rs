@@ -15,13 +15,13 @@ use metadata::{
 use protocol::ids::{
     BrokerEpoch, BrokerId, LeaderEpoch, MetadataOffset, Offset, ProducerEpoch, ProducerId, Sequence, TopicPartition,
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::collections::{BTreeMap, BTreeSet};
 use storage::event::LogEvent;
 
+mod agreement;
 mod budget;
+
+pub use agreement::Disagreement;
 
 /// One batch in a replica's log, by its outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,33 +152,6 @@ pub struct Committed {
     pub true_high_watermark: Offset,
 }
 
-/// A difference between a replica and what was committed.
-#[derive(Clone, Debug)]
-pub struct Disagreement {
-    /// Where.
-    pub at: Offset,
-    /// What was committed there.
-    pub committed: Batch,
-    /// What the replica holds, if anything.
-    pub held: Option<Batch>,
-}
-
-impl fmt::Display for Disagreement {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Batch { crc, leader_epoch, .. } = self.committed;
-        match self.held {
-            Some(held) => write!(
-                f,
-                "batch {:08x} of leader epoch {} at offset {} instead of {crc:08x} of leader epoch {leader_epoch}",
-                held.crc, held.leader_epoch, self.at
-            ),
-            None => {
-                write!(f, "nothing at offset {} instead of batch {crc:08x} of leader epoch {leader_epoch}", self.at)
-            }
-        }
-    }
-}
-
 /// See the module.
 #[derive(Default)]
 pub struct Ledger {
@@ -264,27 +237,6 @@ impl Ledger {
     /// The image whose next offset is this, while it is remembered.
     pub fn image_at(&self, next: MetadataOffset) -> Option<&Image> {
         self.images.get(&next)
-    }
-
-    /// Compares a replica with what was committed, up to `to`. What agreed once is not compared again.
-    ///
-    /// # Errors
-    /// The first batch that is missing or another.
-    pub fn agrees(&mut self, broker: BrokerId, partition: TopicPartition, to: Offset) -> Result<(), Disagreement> {
-        let Some(committed) = self.committed.get(&partition) else { return Ok(()) };
-        let node = self.nodes.entry(broker).or_default();
-        let replica = node.replicas.entry(partition).or_default();
-        // What was deleted need not agree: whoever is far behind skips it.
-        let deleted = self.deleted.get(&partition).copied().unwrap_or(Offset::ZERO);
-        let from = replica.agreed.max(replica.log_start_offset).max(deleted);
-        for batch in committed.log.between(from, to) {
-            let held = replica.log.at(batch.base_offset);
-            if held.is_none_or(|held| held.crc != batch.crc || held.leader_epoch != batch.leader_epoch) {
-                return Err(Disagreement { at: batch.base_offset, committed: *batch, held: held.copied() });
-            }
-            replica.agreed = batch.end();
-        }
-        Ok(())
     }
 
     fn log_event(&mut self, broker: BrokerId, event: &LogEvent) {

@@ -118,10 +118,13 @@ impl Partition {
                 AppendError::Invalid(BatchError::BadCrc { .. }) => {
                     observe::emit(|| ReplicaEvent::BrokenBatch { partition: self.id });
                 }
-                AppendError::Producer(_)
-                | AppendError::TooLarge { .. }
-                | AppendError::Invalid(_)
-                | AppendError::LeaderEpochWentBack { .. } => {}
+                // No leader goes back to an earlier epoch: the last batch here is not what was sent. A leader epoch is not
+                // under the CRC of its batch, so this is where one that rotted shows.
+                AppendError::LeaderEpochWentBack { .. } => {
+                    let (path, position) = (self.directory_name(), replica.log.size());
+                    self.fail(&mut replica, &LogError::Corrupt { path, position, what: error.to_string() });
+                }
+                AppendError::Producer(_) | AppendError::TooLarge { .. } | AppendError::Invalid(_) => {}
             }
             return Err(error.into());
         }

@@ -373,6 +373,28 @@ fn a_throttled_leader_sends_nothing_more_to_a_follower_that_is_behind() {
 }
 
 #[test]
+fn a_follower_whose_last_leader_epoch_rotted_is_damaged_and_not_stuck() {
+    run(|| async {
+        let (leader, follower) = (Bench::leading(&[1, 2]).await, Bench::new(2).await);
+        (0..2).for_each(|_| drop(leader.append(Acks::None).unwrap()));
+        follower.update(1, 5, 0, &[1, 2]);
+        let mut records = leader.fetch(2, 0).records.unwrap().slice.read().unwrap();
+        let second = records.split_off(records.len() / 2);
+        // The leader epoch of a batch is its bytes 12 to 16, and not under its CRC.
+        records[15] = 5;
+        let append = |records: &[u8]| {
+            let asked = follower.partition.follower_position(LeaderEpoch(5)).unwrap();
+            let sent = copying::FromLeader { records, high_watermark: Offset(0), log_start_offset: Offset(0) };
+            follower.partition.append_as_follower(&asked, &sent).map(|copied| copied.current)
+        };
+        assert!(append(&records).unwrap());
+        assert!(follower.partition.replica.lock().damage_told.is_none());
+        assert_eq!(append(&second).unwrap_err().error_code(), ErrorCode::CorruptMessage);
+        assert!(follower.partition.replica.lock().damage_told.is_some(), "it is to be copied anew");
+    });
+}
+
+#[test]
 fn a_follower_appends_only_what_follows_its_log_in_its_epoch() {
     run(|| async {
         let (leader, follower) = (Bench::leading(&[1, 2]).await, Bench::new(2).await);

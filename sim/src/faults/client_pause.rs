@@ -31,7 +31,8 @@ impl Fault for ClientPause {
         Ended::Yes
     }
 
-    fn impairs(&self, _world: &World) -> Impairs {
-        Impairs::Nodes(Vec::new())
+    fn impairs(&self, world: &World) -> Impairs {
+        // It may be the only one that writes, and nobody can be expected to answer who asks nothing.
+        Impairs::Nodes(world.brokers())
     }
 }

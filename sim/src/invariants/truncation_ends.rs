@@ -10,7 +10,8 @@ use crate::{
 };
 use broker::event::ReplicaEvent;
 use protocol::ids::{BrokerId, LeaderEpoch, TopicPartition};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use storage::event::LogEvent;
 
 /// Rounds of one replica in one leader epoch.
 const ROUNDS_MAX: u32 = 4;
@@ -19,6 +20,9 @@ const ROUNDS_MAX: u32 = 4;
 #[derive(Default)]
 pub struct TruncationEnds {
     rounds: BTreeMap<(BrokerId, TopicPartition), (LeaderEpoch, u32)>,
+    /// Whose log has just begun anew where its leader's begins: that is no search for where they part, and may happen again
+    /// and again while records are deleted faster than they are copied.
+    anew: BTreeSet<(BrokerId, TopicPartition)>,
 }
 
 impl Invariant for TruncationEnds {
@@ -35,6 +39,15 @@ impl Invariant for TruncationEnds {
             // What is found again after a restart is another finding: un-synced truncations come undone.
             Fact::World(WorldEvent::Started { broker }) => {
                 self.rounds.retain(|(of, _), _| *of != BrokerId(*broker));
+                Ok(())
+            }
+            Fact::Log(LogEvent::Restarted { partition, .. }) => {
+                self.anew.insert((observed.broker, *partition));
+                Ok(())
+            }
+            Fact::Replica(ReplicaEvent::Diverged { partition, .. })
+                if self.anew.remove(&(observed.broker, *partition)) =>
+            {
                 Ok(())
             }
             Fact::Replica(ReplicaEvent::Diverged { partition, leader_epoch, truncated_to }) => {
@@ -76,6 +89,9 @@ mod tests {
             (0..4).fold(story, |story, round| story.replica(2, cut(3, 9 - round)))
         };
         assert!(story().replica(2, cut(4, 5)).replica(3, cut(3, 5)).verdict.is_ok());
+        let anew = LogEvent::Restarted { partition: orders(), at: Offset(5) };
+        assert!(story().log(2, anew.clone()).replica(2, cut(3, 5)).verdict.is_ok());
+        assert!(story().log(3, anew).replica(2, cut(3, 5)).verdict.is_err());
         assert!(story().replica(2, cut(3, 5)).verdict.is_err());
     }
 }

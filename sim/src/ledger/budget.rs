@@ -92,7 +92,8 @@ impl Ledger {
                 self.rot_is_cut(broker, partition, *to);
             }
             LogEvent::Restarted { .. } | LogEvent::Deleted { .. } => self.rot_is_cut(broker, partition, Offset::ZERO),
-            LogEvent::StartAdvanced { to, .. } => self.rot_is_deleted(broker, partition, *to),
+            // What was deleted may lie in a segment of which the rest was not: a recovery goes through all of it.
+            LogEvent::StartAdvanced { .. } => {}
             LogEvent::Recovered { .. }
             | LogEvent::Appended { .. }
             | LogEvent::Synced { .. }
@@ -118,13 +119,6 @@ impl Ledger {
     pub(super) fn rot_is_back(&mut self, broker: BrokerId, partition: TopicPartition) {
         if let Some(rot) = self.rot.get_mut(&(broker, partition)) {
             rot.gone = false;
-        }
-    }
-
-    /// What lay below an offset is nobody's any more.
-    fn rot_is_deleted(&mut self, broker: BrokerId, partition: TopicPartition, below: Offset) {
-        if self.rot_at(broker, partition).is_some_and(|at| at < below) {
-            self.rot.remove(&(broker, partition));
         }
     }
 

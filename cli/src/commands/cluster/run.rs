@@ -442,3 +442,42 @@ impl Play {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sim::event::{NamedPartition, Tag};
+
+    fn told(drained: &[u64]) -> Option<&'static str> {
+        let orders = || NamedPartition { topic: "orders".into(), partition: PartitionIndex(0) };
+        let tag = |operation| Tag { writer: 1, operation };
+        let mut events = Vec::new();
+        for operation in 0..3 {
+            let offset = Some(protocol::ids::Offset(operation as i64));
+            events.push(ClientEvent::SendInvoked { to: orders(), tag: tag(operation), safe: true });
+            events.push(ClientEvent::SendAcknowledged { to: orders(), tag: tag(operation), offset, safe: true });
+        }
+        for (at, operation) in drained.iter().enumerate() {
+            let offset = protocol::ids::Offset(at as i64);
+            let reader = ClientEvent::DRAIN;
+            events.push(ClientEvent::Polled { from: orders(), offset, tag: tag(*operation), reader });
+        }
+        let events = events.into_iter().zip(0..).map(|(event, at)| (at, event)).collect();
+        judged(&Arc::new(Lock::new(RANK, events)), None).0.map(|violation| violation.invariant)
+    }
+
+    #[test]
+    fn what_clients_are_told_by_real_processes_is_judged() {
+        assert_eq!(told(&[0, 1, 2]), None);
+        assert_eq!(told(&[0, 1]), Some("acked_is_kept"));
+        assert!(told(&[0, 2, 1]).is_some());
+    }
+
+    #[test]
+    fn what_cannot_be_done_to_processes_is_refused_with_what_can() {
+        let text = "title = \"t\"\nlasts = \"1s\"\ntimeline = [{ at = \"0s\", fault = \"bit-flip\" }]\n[[topic]]\nname = \"a\"\n";
+        let refused =
+            can_be_done(&Scenario::parse(text).expect("a valid file")).expect_err("bits of real disks are ours");
+        assert!(refused.to_string().contains("'bit-flip' cannot be done"), "{refused}");
+    }
+}
