@@ -385,6 +385,21 @@ mod simulated {
     }
 
     #[test]
+    fn a_guided_search_changes_schedules_and_is_the_same_on_any_number_of_cores() {
+        let folder = concat!(env!("CARGO_TARGET_TMPDIR"), "/guided");
+        let search = |jobs: &str| {
+            let answer =
+                gregor(&["sim", "sweep", "--seeds", "40", "--guided", "--hashes", "--out", folder, "--jobs", jobs]);
+            let said = text(&answer.stdout);
+            assert!(answer.status.success(), "{said}");
+            said.lines().filter(|line| line.contains('@')).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let (one, two) = (search("1"), search("2"));
+        assert_eq!(one, two);
+        assert!(one.len() == 40 && one.iter().any(|line| line.contains("guided-")), "{one:?}");
+    }
+
+    #[test]
     fn every_fault_happens_somewhere() {
         let answer = gregor(&["sim", "sweep", "--seeds", "30"]);
         let said = text(&answer.stdout);
