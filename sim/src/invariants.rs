@@ -7,6 +7,7 @@ use std::fmt;
 
 mod acked_is_kept;
 mod acknowledged_is_replicated;
+mod damage_is_never_invented;
 mod damage_is_never_sent;
 mod deletion_is_allowed;
 mod epochs_advance;
@@ -148,6 +149,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(truncation_ends::TruncationEnds::default()),
         Box::new(waits_end::WaitsEnd::default()),
         Box::new(damage_is_never_sent::DamageIsNeverSent),
+        Box::new(damage_is_never_invented::DamageIsNeverInvented),
         Box::new(failure_is_final::FailureIsFinal::default()),
         Box::new(settles::Settles),
         Box::new(progress_under_minority_fault::ProgressUnderMinorityFault::default()),

@@ -42,6 +42,7 @@ pub const ALL: &[Mutant] = &[
         source: "KIP-279, KAFKA-6361",
         about: "a leader tells where an epoch ends without saying which epoch it speaks of",
         expected: &[
+            "damage_is_never_invented",
             "prefixes_agree",
             "isr_covers_high_watermark",
             "leader_is_complete",

@@ -60,6 +60,11 @@ impl Ledger {
         self.rot.get(&(broker, partition)).filter(|rot| !rot.gone).map(|rot| rot.at)
     }
 
+    /// Whether a replica has rotted, and was not copied anew since.
+    pub fn has_rotted(&self, broker: BrokerId, partition: TopicPartition) -> bool {
+        self.rot.contains_key(&(broker, partition))
+    }
+
     /// On so many replicas an acknowledged record may count.
     fn promised(&self, partition: TopicPartition) -> usize {
         self.min_isr_least.get(&partition).copied().unwrap_or(1)
