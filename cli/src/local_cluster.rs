@@ -9,7 +9,6 @@ use runtime::{
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -24,6 +23,7 @@ const START_SECONDS_MAX: u64 = 30;
 const STOP_SECONDS_MAX: u64 = 30;
 
 /// How far above the ports that a node is known by it listens behind a proxy.
+#[cfg(madsim)]
 const BEHIND: u16 = 100;
 /// Controllers of their own have ids from here on, as they have in the simulator.
 const FIRST_CONTROLLER: i32 = 101;
@@ -216,11 +216,12 @@ impl LocalCluster {
     ///
     /// # Errors
     /// The folder cannot be written.
+    #[cfg(madsim)]
     pub async fn create_behind_proxy(
         folder: &Path,
         size: Size,
         base_port: u16,
-        properties: &BTreeMap<String, String>,
+        properties: &std::collections::BTreeMap<String, String>,
     ) -> Result<Self, Failure> {
         let mut nodes = size.nodes(base_port).map_err(|_| Failure::usage("the ports end above 65535"))?;
         nodes.iter_mut().for_each(|node| node.behind = BEHIND);

@@ -141,6 +141,7 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        #[cfg(madsim)]
         let deadline = self.deadline;
         match &mut self.kind {
             SleepKind::Real(sleep) => sleep.as_mut().poll(context),
