@@ -325,6 +325,14 @@ pub const ALL: &[Mutant] = &[
         expected: &["damage_is_never_sent", "settles", "one_value_per_offset", "polls_in_order"],
         seeds_max: 1000,
     },
+    Mutant {
+        id: "S17",
+        name: "rotted-epoch-is-believed",
+        source: "Kafka's LeaderEpochFileCache",
+        about: "a follower takes a leader epoch that rotted for the one that it was written in, and stays behind for ever",
+        expected: &["settles"],
+        seeds_max: 1000,
+    },
 ];
 
 /// The mutant with this id or name.

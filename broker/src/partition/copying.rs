@@ -11,7 +11,7 @@ use crate::event::ReplicaEvent;
 use protocol::error_code::ErrorCode;
 use protocol::ids::{LeaderEpoch, Offset};
 use protocol::record_batch::{BatchError, batches};
-use runtime::{observe, sometimes, task};
+use runtime::{mutant, mutant_diverged, observe, sometimes, task};
 use std::sync::Arc;
 use storage::{AppendError, LogError, SyncTask};
 
@@ -96,6 +96,17 @@ impl Partition {
         })
     }
 
+    /// The leader has the offset that was asked for, and does not know the epoch before it. If that is later than the one in
+    /// which the leader has just answered, no leader ever wrote it: the log is damaged.
+    pub fn check_last_epoch(&self, asked: &FollowerPosition) {
+        if let Some(last) = asked.last_fetched_epoch.filter(|last| *last > asked.leader_epoch)
+            && !epochs_are_believed()
+        {
+            let what = format!("it ends in leader epoch {last}, and {} is led in", asked.leader_epoch);
+            self.on_failure(&wrong_epoch(self, what));
+        }
+    }
+
     /// Appends what the leader sent in answer to a fetch from `asked` (`ReplicaFetcherThread.processPartitionData`), up to
     /// the first batch of a later leader epoch.
     ///
@@ -118,12 +129,11 @@ impl Partition {
                 AppendError::Invalid(BatchError::BadCrc { .. }) => {
                     observe::emit(|| ReplicaEvent::BrokenBatch { partition: self.id });
                 }
-                // No leader goes back to an earlier epoch: the last batch here is not what was sent. A leader epoch is not
-                // under the CRC of its batch, so this is where one that rotted shows.
-                AppendError::LeaderEpochWentBack { .. } => {
-                    let (path, position) = (self.directory_name(), replica.log.size());
-                    self.fail(&mut replica, &LogError::Corrupt { path, position, what: error.to_string() });
+                // No leader goes back to an earlier epoch: the last batch here is not what was sent.
+                AppendError::LeaderEpochWentBack { .. } if !epochs_are_believed() => {
+                    self.fail(&mut replica, &wrong_epoch(self, error.to_string()));
                 }
+                AppendError::LeaderEpochWentBack { .. } => {}
                 AppendError::Producer(_) | AppendError::TooLarge { .. } | AppendError::Invalid(_) => {}
             }
             return Err(error.into());
@@ -185,6 +195,22 @@ impl Partition {
         let settled = (!durable.is_done()).then(|| self.settle(&mut replica, durable));
         Ok(Copied { current: true, flush: None, settled })
     }
+}
+
+/// A log in which the leader epoch of a batch is not the one that it was written in. The epoch is not under the batch's CRC
+/// (`DefaultRecordBatch`), so one that rots shows only beside a leader's log. Kafka's `LeaderEpochFileCache` takes it for true,
+/// and where the leader does not know it, `Partition.readRecords` answers every fetch with `OFFSET_OUT_OF_RANGE`.
+fn wrong_epoch(partition: &Partition, what: String) -> LogError {
+    LogError::Malformed { path: partition.directory_name(), what }
+}
+
+/// S17 of the bug zoo does as Kafka: whatever epoch a log ends in is what it was written in.
+fn epochs_are_believed() -> bool {
+    let believed = mutant!("S17");
+    if believed {
+        mutant_diverged!("S17");
+    }
+    believed
 }
 
 /// The batches before the first one of a later leader epoch.

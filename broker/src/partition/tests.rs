@@ -395,6 +395,22 @@ fn a_follower_whose_last_leader_epoch_rotted_is_damaged_and_not_stuck() {
 }
 
 #[test]
+fn a_log_that_ends_in_an_epoch_that_nobody_led_in_is_damaged() {
+    run(|| async {
+        let bench = Bench::new(2).await;
+        bench.update(1, 5, 0, &[1, 2]);
+        let asked = bench.partition.follower_position(LeaderEpoch(5)).unwrap();
+        let told = |last| {
+            let last_fetched_epoch = Some(LeaderEpoch(last));
+            bench.partition.check_last_epoch(&FollowerPosition { last_fetched_epoch, ..asked });
+            bench.partition.replica.lock().damage_told.is_some()
+        };
+        assert!(!told(5), "the leader may have lost the offset");
+        assert!(told(6));
+    });
+}
+
+#[test]
 fn a_follower_appends_only_what_follows_its_log_in_its_epoch() {
     run(|| async {
         let (leader, follower) = (Bench::leading(&[1, 2]).await, Bench::new(2).await);

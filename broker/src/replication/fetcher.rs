@@ -409,7 +409,7 @@ impl Fetcher {
                     cut
                 });
                 if stays {
-                    check_last_epoch(partition, asked);
+                    partition.check_last_epoch(asked);
                     Err(ErrorCode::OffsetOutOfRange)
                 } else {
                     copied.map_err(|error| error.error_code())
@@ -560,13 +560,4 @@ fn forgotten(forgotten: &[TopicPartition]) -> Vec<ForgottenTopic> {
         }
     }
     topics
-}
-
-/// A leader that has the offset and does not know the epoch before it: if that is later than the one in which the leader has just
-/// answered, no leader ever wrote it. A leader epoch is not under the CRC of its batch, so this is how one that rotted shows.
-fn check_last_epoch(partition: &Partition, asked: &FollowerPosition) {
-    if let Some(last) = asked.last_fetched_epoch.filter(|last| *last > asked.leader_epoch) {
-        let what = format!("it ends in leader epoch {last}, and {} is led in", asked.leader_epoch);
-        partition.on_failure(&storage::LogError::Corrupt { path: partition.directory_name(), position: 0, what });
-    }
 }
