@@ -4,7 +4,7 @@
 //! It never touches a request of Kafka's. One small task a connection, a bounded number of them.
 
 mod exposition;
-pub mod process;
+mod process;
 
 use crate::output::Failure;
 use broker::{

@@ -1,6 +1,6 @@
 //! Real nodes on this machine: a folder with one sub-folder a node (properties, log, process id), and the processes.
 
-use crate::{node::random_cluster_id, output::Failure};
+use crate::{node::random_cluster_id, output::Failure, procfs};
 use protocol::messages::DescribeClusterRequest;
 use runtime::{
     disk::{Disk, Open},
@@ -273,12 +273,11 @@ impl LocalCluster {
         let text = Disk::real(self.node_folder(id)).ok()?.read("pid").ok()?;
         let pid = Pid::from_raw(String::from_utf8(text).ok()?.trim().parse().ok()?)?;
         test_kill_process(pid).ok()?;
-        // The number may be another process's by now. Files of procfs have no length, so this one is read to its end.
-        #[allow(clippy::disallowed_methods, reason = "procfs is not a disk")]
-        let command = std::fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero()));
+        // The number may be another process's by now.
+        let command = procfs::command_line(pid.as_raw_nonzero().get());
         let ours = self.node_folder(id).to_string_lossy().into_owned();
         // Where there is no procfs the number has to do.
-        command.map_or(true, |command| String::from_utf8_lossy(&command).contains(&ours)).then_some(pid)
+        command.is_none_or(|command| command.contains(&ours)).then_some(pid)
     }
 
     /// Starts a node's process, detached from this one. Nothing happens if it runs already.

@@ -9,12 +9,14 @@ mod local_cluster;
 mod logging;
 mod node;
 mod output;
+mod procfs;
 mod properties;
 
 use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    output::end_when_nobody_reads();
     let mut called = std::env::args();
     let name = called.next().unwrap_or_default();
     if let Some(code) = kafka_tools::run(&name, called) {

@@ -45,6 +45,22 @@ impl<E: std::error::Error> From<E> for Failure {
     }
 }
 
+/// What a shell says of a program that wrote to nobody: 128 and the number of `SIGPIPE`.
+const NOBODY_READS: i32 = 141;
+
+/// From now on the process ends without a word where nobody reads its output any more, as in `gregor sim list | head -1`. Rust
+/// ignores the signal for it, and makes a panic of the error.
+pub fn end_when_nobody_reads() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let what = panic.payload().downcast_ref::<String>();
+        if what.is_some_and(|what| what.starts_with("failed printing to stdout") && what.contains("os error 32")) {
+            std::process::exit(NOBODY_READS);
+        }
+        before(panic);
+    }));
+}
+
 /// How a command prints what it found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {

@@ -353,6 +353,21 @@ fn a_container_is_formatted_and_served_from_its_variables_and_logs_json() {
     assert!(seen.last().is_some_and(|message| message.contains("node 1 is ready")), "{seen:?}");
 }
 
+#[test]
+fn a_reader_that_goes_away_is_no_failure_to_tell_of() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let printing = Command::new(env!("CARGO_BIN_EXE_gregor"))
+        .args(["storage", "random-uuid"])
+        .stdout(writer)
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let ended = printing.wait_with_output().expect("it ends");
+    assert_eq!(ended.status.code(), Some(141), "{}", text(&ended.stderr));
+    assert_eq!(text(&ended.stderr), "");
+}
+
 #[cfg(madsim)]
 mod simulated {
     use super::*;

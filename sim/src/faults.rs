@@ -6,7 +6,6 @@
 use crate::{event::Impairs, world::World};
 use protocol::api::ApiKey;
 
-mod bit_flip;
 mod bridge;
 mod client_cut;
 mod client_pause;
@@ -29,7 +28,6 @@ mod isolate;
 mod kill;
 mod loss;
 mod lost_files;
-mod misdirected_write;
 mod narrow_link;
 mod one_way_cut;
 mod partition;
@@ -37,6 +35,7 @@ mod pause;
 mod power_loss;
 mod reset;
 mod restart;
+mod rot;
 mod slow_cpu;
 mod slow_link;
 mod sync_fails;
@@ -122,8 +121,8 @@ pub fn all() -> &'static [Kind] {
         sync_fails::KIND,
         disk_full::KIND,
         disk_error::KIND,
-        bit_flip::KIND,
-        misdirected_write::KIND,
+        rot::BIT_FLIP,
+        rot::MISDIRECTED_WRITE,
         lost_files::KIND,
         disk_replaced::KIND,
         disk_offline::KIND,

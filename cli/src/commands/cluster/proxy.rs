@@ -3,7 +3,7 @@
 //!
 //! Who sends is known by the process that holds the other end of the connection, so this works where there is a procfs.
 
-use crate::local_cluster::LocalCluster;
+use crate::{local_cluster::LocalCluster, procfs};
 use bytes::BytesMut;
 use runtime::{
     net::{Listener, ReadHalf, Stream, WriteHalf},
@@ -127,30 +127,77 @@ impl Proxy {
 
     /// The node whose process holds the end of a connection with this port; the clients, if none does.
     fn holder(&self, port: u16) -> i32 {
-        let Some(inode) = socket_inode(port) else { return CLIENTS };
-        let wanted = format!("socket:[{inode}]");
-        let holds = |id: &i32| self.cluster.pid(*id).is_some_and(|pid| holds_file(pid.as_raw_nonzero().get(), &wanted));
+        let Some(socket) = procfs::socket_with_port(port) else { return CLIENTS };
+        let holds =
+            |id: &i32| self.cluster.pid(*id).is_some_and(|pid| procfs::has_open(pid.as_raw_nonzero().get(), &socket));
         self.cluster.nodes.iter().map(|node| node.id).find(holds).unwrap_or(CLIENTS)
     }
 }
 
-/// The number of the socket whose local port this is (`/proc/net/tcp`).
-#[allow(clippy::disallowed_methods, reason = "procfs is not a disk")]
-fn socket_inode(port: u16) -> Option<u64> {
-    let wanted = format!("0100007F:{port:04X}");
-    ["/proc/net/tcp", "/proc/net/tcp6"].into_iter().find_map(|table| {
-        let text = std::fs::read_to_string(table).ok()?;
-        text.lines().find_map(|line| {
-            let fields: Vec<&str> = line.split_whitespace().collect();
-            let is_it = fields.get(1)?.ends_with(&wanted);
-            is_it.then(|| fields.get(9)?.parse().ok()).flatten().filter(|inode| *inode != 0)
-        })
-    })
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::local_cluster::Size;
+    use runtime::task::block_on_real;
 
-/// Whether a process has a file open, by what its link in procfs says.
-#[allow(clippy::disallowed_methods, reason = "procfs is not a disk")]
-fn holds_file(pid: i32, wanted: &str) -> bool {
-    let Ok(files) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-    files.flatten().any(|file| std::fs::read_link(file.path()).is_ok_and(|link| link.to_string_lossy() == wanted))
+    const NODE: i32 = 1;
+
+    /// A proxy before something that answers with what it hears, and a connection through it. No process of the cluster runs:
+    /// whoever connects is a client.
+    async fn connected() -> (Proxy, Stream) {
+        let folder = std::env::temp_dir().join(format!("gregor-proxy-{}", std::process::id()));
+        let size = Size { brokers: 1, controllers: None };
+        let made = LocalCluster::create_behind_proxy(&folder, size, 29_092, &BTreeMap::new()).await;
+        let cluster = made.map_err(|failure| failure.to_string()).expect("the folder can be written");
+        let echo = Listener::bind("127.0.0.1:0").await.expect("a port is free");
+        let target = echo.local_address().to_string();
+        task::spawn(async move {
+            while let Ok((mut stream, _)) = echo.accept().await {
+                let mut heard = BytesMut::new();
+                while let Ok(1..) = stream.read(&mut heard).await {
+                    stream.send(&heard.split(), &[]).await.expect("it listens");
+                }
+            }
+        });
+        let proxy = Proxy { cluster: Arc::new(cluster), ways: Arc::new(Lock::new(RANK, Ways::default())) };
+        let listener = Listener::bind("127.0.0.1:0").await.expect("a port is free");
+        let address = listener.local_address().to_string();
+        task::spawn(proxy.clone().serve(listener, target, NODE));
+        (proxy, Stream::connect(&address).await.expect("the proxy listens"))
+    }
+
+    async fn hears(stream: &mut Stream, within: Duration) -> Option<BytesMut> {
+        let mut heard = BytesMut::new();
+        time::timeout(within, stream.read(&mut heard)).await.ok()?.expect("the connection stays");
+        Some(heard)
+    }
+
+    #[test]
+    fn what_is_cut_arrives_after_the_heal_and_whoever_has_two_cuts_needs_two_heals() {
+        block_on_real(async {
+            let (proxy, mut stream) = connected().await;
+            for way in [(CLIENTS, NODE), (NODE, CLIENTS)] {
+                stream.send(b"before", &[]).await.expect("it is open");
+                assert_eq!(hears(&mut stream, Duration::from_secs(10)).await.as_deref(), Some(&b"before"[..]));
+                (0..2).for_each(|_| proxy.cut(way.0, way.1));
+                stream.send(b"after", &[]).await.expect("it is open");
+                assert_eq!(hears(&mut stream, Duration::from_millis(100)).await, None, "{way:?}");
+                proxy.heal(way.0, way.1);
+                assert_eq!(hears(&mut stream, Duration::from_millis(100)).await, None, "{way:?} is cut once more");
+                proxy.heal(way.0, way.1);
+                assert_eq!(hears(&mut stream, Duration::from_secs(10)).await.as_deref(), Some(&b"after"[..]));
+            }
+        });
+    }
+
+    #[test]
+    fn the_process_that_holds_the_other_end_is_known() {
+        block_on_real(async {
+            let (proxy, stream) = connected().await;
+            let port = stream.local_address().expect("it is open").port();
+            let socket = procfs::socket_with_port(port).expect("it is open");
+            assert!(procfs::has_open(std::process::id() as i32, &socket));
+            assert_eq!(proxy.holder(port), CLIENTS);
+        });
+    }
 }

@@ -2,8 +2,8 @@
 
 use super::cpu_seconds;
 use crate::{
-    http::process,
     output::{self, Failure, Format},
+    procfs,
 };
 use sim::{
     run::{self, Options, Outcome},
@@ -51,7 +51,7 @@ pub(super) fn run(format: Format) -> Result<ExitCode, Failure> {
     let headings = ["LOAD", "VIRTUAL S", "CPU S", "VIRTUAL S A CPU S", "RUNS A CPU MINUTE", "CHECKS", "EVENTS"];
     output::print_rows(format, &headings, &rows)?;
     if format == Format::Table {
-        let most = process::status("VmHWM:").unwrap_or(0);
+        let most = procfs::own_status("VmHWM:").unwrap_or(0);
         println!("most memory at a time: {} MiB", most / 1024);
     }
     Ok(ExitCode::SUCCESS)
