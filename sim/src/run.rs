@@ -31,6 +31,8 @@ use std::{
 #[cfg(test)]
 mod edited;
 #[cfg(test)]
+mod effects;
+#[cfg(test)]
 mod keyed;
 
 /// How long the cluster may take to come up, and to become whole after healing.

@@ -81,6 +81,16 @@ fn clean() -> History {
     history
 }
 
+#[test]
+fn what_a_step_could_wait_for_is_what_has_become_true_and_was_not() {
+    let scenario = Scenario::parse(SCENARIO).expect("a valid file");
+    let told = run(&scenario, 1, Options::default()).just_true;
+    // Nobody has been elected since the beginning, so there is no epoch to wait for.
+    let [fact] = &*told[&0] else { panic!("{told:?}") };
+    assert!(fact.starts_with("high_watermark(orders-0) >= "), "{fact}");
+    assert!(Condition::parse(fact).is_ok() && !fact.ends_with(" 0"), "{fact}");
+}
+
 /// Which claim a history breaks first.
 fn broken(history: &History) -> Option<&'static str> {
     let mut judge = Judge::default();

@@ -38,7 +38,8 @@ impl World {
     pub fn misdirect_write(&mut self, id: i32, pick: u64) -> Result<String, &'static str> {
         self.rot(id, pick, "a sector is overwritten", |bytes, at| {
             let sectors = (bytes.len() as u64).div_ceil(SECTOR);
-            let (from, to) = (at % sectors * SECTOR, at / sectors % sectors * SECTOR);
+            let (from, step) = (at % sectors, at / sectors % sectors.saturating_sub(1).max(1));
+            let (from, to) = (from * SECTOR, (from + 1 + step) % sectors * SECTOR);
             let count = SECTOR.min((bytes.len() as u64).saturating_sub(from.max(to))) as usize;
             let (from_at, to_at) = (from as usize, to as usize);
             let pairs = bytes[from_at..from_at + count].iter().zip(&bytes[to_at..to_at + count]);

@@ -144,8 +144,8 @@ mod tests {
 
     /// A proxy before something that answers with what it hears, and a connection through it. No process of the cluster runs:
     /// whoever connects is a client.
-    async fn connected() -> (Proxy, Stream) {
-        let folder = std::env::temp_dir().join(format!("gregor-proxy-{}", std::process::id()));
+    async fn connected(test: &str) -> (Proxy, Stream) {
+        let folder = std::env::temp_dir().join(format!("gregor-proxy-{test}-{}", std::process::id()));
         let size = Size { brokers: 1, controllers: None };
         let made = LocalCluster::create_behind_proxy(&folder, size, 29_092, &BTreeMap::new()).await;
         let cluster = made.map_err(|failure| failure.to_string()).expect("the folder can be written");
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn what_is_cut_arrives_after_the_heal_and_whoever_has_two_cuts_needs_two_heals() {
         block_on_real(async {
-            let (proxy, mut stream) = connected().await;
+            let (proxy, mut stream) = connected("cuts").await;
             for way in [(CLIENTS, NODE), (NODE, CLIENTS)] {
                 stream.send(b"before", &[]).await.expect("it is open");
                 assert_eq!(hears(&mut stream, Duration::from_secs(10)).await.as_deref(), Some(&b"before"[..]));
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn the_process_that_holds_the_other_end_is_known() {
         block_on_real(async {
-            let (proxy, stream) = connected().await;
+            let (proxy, stream) = connected("holder").await;
             let port = stream.local_address().expect("it is open").port();
             let socket = procfs::socket_with_port(port).expect("it is open");
             assert!(procfs::has_open(std::process::id() as i32, &socket));
