@@ -62,7 +62,7 @@ const FAULTS: [&str; 12] = [
 /// See [`super::Command`].
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  gregor cluster run isr/leader-power-loss\n  gregor cluster run my.toml\n\nWhat it cannot do to real processes (failing disks, wrong clocks) is the simulator's: gregor sim run"
+    after_help = "Examples:\n  gregor cluster run isr/leader-power-loss\n  gregor cluster run my.toml\n\nIts nodes live in a folder of their own, whatever --dir says, which goes with them unless the command fails.\nWhat it cannot do to real processes (failing disks, wrong clocks) is the simulator's: gregor sim run"
 )]
 pub struct Run {
     /// A kept scenario, or a file
