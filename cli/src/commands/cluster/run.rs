@@ -4,6 +4,7 @@
 //! It is not deterministic: real time passes, and nobody chooses the order of things.
 
 use super::{
+    not_in_sync,
     proxy::{CLIENTS, Proxy},
     start_quietly,
 };
@@ -328,7 +329,9 @@ impl Play {
     async fn begin(&self, lasting: &Lasting) -> Result<(), String> {
         let kind = lasting.step.fault.as_deref().unwrap_or_default();
         for id in &lasting.nodes {
-            self.say("FAULT", &format!("{kind} {id}"));
+            // Real machines keep their power.
+            let stands_for = if matches!(kind, "power-loss" | "crash-loop") { ", as a kill" } else { "" };
+            self.say("FAULT", &format!("{kind} {id}{stands_for}"));
             match kind {
                 "kill" | "power-loss" | "crash-loop" => drop(self.cluster.kill(*id)),
                 "restart" => drop(self.cluster.stop(*id).await.map_err(|failure| failure.to_string())?),
@@ -413,26 +416,16 @@ impl Play {
     async fn wait_whole(&self) -> Result<(), String> {
         let deadline = time::now() + PATIENCE;
         loop {
-            let Some(why) = self.not_whole().await else { return Ok(()) };
+            let why = match not_in_sync(&self.admin).await {
+                Ok(None) => return Ok(()),
+                Ok(Some(partition)) => format!("{partition} has not all of its replicas in sync"),
+                Err(failure) => failure.to_string(),
+            };
             if time::now() > deadline {
                 return Err(why);
             }
             time::sleep(Duration::from_millis(100)).await;
         }
-    }
-
-    async fn not_whole(&self) -> Option<String> {
-        for topic in &self.scenario.topics {
-            for partition in 0..topic.partitions {
-                let name = format!("{}-{partition}", topic.name);
-                match self.partition(&topic.name, PartitionIndex(partition)).await {
-                    Some(found) if found.leader.is_some() && found.isr.len() == found.replicas.len() => {}
-                    Some(found) => return Some(format!("{name} has {:?} in sync, of {:?}", found.isr, found.replicas)),
-                    None => return Some(format!("nobody tells of {name}")),
-                }
-            }
-        }
-        None
     }
 
     fn say(&self, what: &str, how: &str) {
