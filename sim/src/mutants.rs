@@ -43,6 +43,7 @@ pub const ALL: &[Mutant] = &[
         about: "a leader tells where an epoch ends without saying which epoch it speaks of",
         expected: &[
             "damage_is_never_invented",
+            "epochs_are_the_logs",
             "prefixes_agree",
             "isr_covers_high_watermark",
             "leader_is_complete",
