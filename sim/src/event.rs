@@ -3,6 +3,7 @@
 
 use protocol::ids::{Offset, PartitionIndex, TopicPartition};
 use runtime::observe::{Digest, Event};
+use serde::{Deserialize, Serialize};
 
 /// The identity of a record that a workload wrote: unique in a run, carried in the record's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -187,9 +188,27 @@ pub enum Impairs {
     Link(i32, i32),
 }
 
+/// Whether faults leave enough copies for every promise that the cluster makes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Budget {
+    /// They do: nothing that was acknowledged may be lost, and the cluster heals by itself.
+    #[default]
+    Within,
+    /// They need not: acknowledged records may be lost and partitions wait for an operator, but nothing wrong is ever served.
+    Beyond,
+}
+
 /// What the world did to the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WorldEvent {
+    /// The world's machines stand ready, and none runs yet.
+    Built {
+        /// How many of them are controllers.
+        controllers: i32,
+        /// How much may be lost.
+        budget: Budget,
+    },
     /// A fault begins. `id` pairs it with its end.
     FaultBegan {
         /// Counted from one.
@@ -258,6 +277,7 @@ pub enum WorldEvent {
 impl Event for WorldEvent {
     fn kind(&self) -> &'static str {
         match self {
+            Self::Built { .. } => "built",
             Self::FaultBegan { .. } => "fault-began",
             Self::FaultEnded { .. } => "fault-ended",
             Self::Operated { .. } => "operated",
@@ -274,6 +294,10 @@ impl Event for WorldEvent {
 
     fn digest(&self, into: &mut Digest) {
         match self {
+            Self::Built { controllers, budget } => {
+                into.i64(i64::from(*controllers));
+                into.u64(u64::from(*budget == Budget::Beyond));
+            }
             Self::FaultBegan { id, kind, what, .. } => {
                 into.u64(u64::from(*id));
                 into.str(kind);

@@ -3,7 +3,7 @@
 //!
 //! One ledger serves all invariants, so that each event is accounted for once.
 
-use crate::event::{NamedPartition, WorldEvent};
+use crate::event::{Budget, NamedPartition, WorldEvent};
 use crate::observed::{Fact, Observed};
 use broker::event::ReplicaEvent;
 use controller::event::ControllerEvent;
@@ -155,6 +155,10 @@ pub struct Committed {
 /// See the module.
 #[derive(Default)]
 pub struct Ledger {
+    /// How many nodes are controllers.
+    pub controllers: usize,
+    /// How much may be lost in this run.
+    pub budget: Budget,
     /// Virtual time of the last event, in nanoseconds.
     pub now: u64,
     /// The nodes, by id.
@@ -184,6 +188,8 @@ pub struct Ledger {
     pub new_record: Option<(MetadataOffset, Record, Image)>,
 }
 
+/// No broker has this epoch.
+const NO_LIFE: BrokerEpoch = BrokerEpoch(-1);
 /// How many images are kept to compare late snapshots with.
 const IMAGES_KEPT: usize = 4096;
 
@@ -239,6 +245,18 @@ impl Ledger {
         self.images.get(&next)
     }
 
+    /// A broker to which a partition no longer belongs has dropped its log: a leader that has not heard of it yet does not
+    /// speak of the one that it begins when the partition comes back.
+    fn left(&mut self, broker: BrokerId, of: TopicPartition) {
+        if self.image.partition(of).is_some_and(|state| state.replicas.contains(&broker)) {
+            return;
+        }
+        let copies = self.nodes.values_mut().filter_map(|node| node.replicas.get_mut(&of));
+        for leader in copies.filter(|replica| replica.leading.is_some()) {
+            leader.fetched_under.insert(broker, NO_LIFE);
+        }
+    }
+
     fn log_event(&mut self, broker: BrokerId, event: &LogEvent) {
         let of = partition_of(event);
         let node = self.nodes.entry(broker).or_default();
@@ -254,6 +272,7 @@ impl Ledger {
         let node = self.nodes.entry(broker).or_default();
         if let LogEvent::Deleted { .. } = event {
             node.deleted.extend(node.replicas.remove_entry(&of));
+            self.left(broker, of);
         }
         self.rot_event(broker, of, event);
         if let LogEvent::Deleted { .. } = event {
@@ -383,6 +402,9 @@ impl Ledger {
 
     fn world_event(&mut self, event: &WorldEvent) {
         match event {
+            WorldEvent::Built { controllers, budget } => {
+                (self.controllers, self.budget) = (*controllers as usize, *budget);
+            }
             WorldEvent::FaultBegan { kind, .. } => *self.faults.entry(kind).or_default() += 1,
             WorldEvent::Crashed { broker, power } => {
                 let node = self.nodes.entry(BrokerId(*broker)).or_default();

@@ -334,6 +334,14 @@ pub const ALL: &[Mutant] = &[
         expected: &["settles"],
         seeds_max: 1000,
     },
+    Mutant {
+        id: "S18",
+        name: "answers-by-position",
+        source: "KIP-227",
+        about: "what a consumer is answered leaves out partitions without records, and the others get their names",
+        expected: &["reads_were_sent", "reads_are_committed", "polls_in_order", "one_value_per_offset"],
+        seeds_max: 200,
+    },
 ];
 
 /// The mutant with this id or name.

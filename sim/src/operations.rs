@@ -1,4 +1,4 @@
-//! What an operator does to a cluster that runs, in a scenario's words: `elect orders-0`, `reassign orders-0 to 1,2,4`,
+//! What an operator does to a cluster that runs, in a scenario's words: `elect orders-0`, `elect orders-0 uncleanly`, `reassign orders-0 to 1,2,4`,
 //! `cancel orders-0`, `grow orders to 5`, `throttle orders to 2000`, `unthrottle orders`,
 //! `set orders min.insync.replicas=2`, `delete orders-0 to 40`, `delete orders-0`.
 //!
@@ -23,6 +23,8 @@ const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
 pub enum Operation {
     /// The preferred leader of a partition is to lead it.
     Elect(PartitionName),
+    /// Any replica of a partition that nobody leads is to lead it, whatever it lacks.
+    ElectUncleanly(PartitionName),
     /// A partition moves to these brokers.
     Reassign(PartitionName, Vec<BrokerId>),
     /// The move of a partition is taken back.
@@ -45,7 +47,7 @@ impl Operation {
     pub fn parse(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "'{text}' is not an operation: write it as 'elect orders-0', 'reassign orders-0 to 1,2,4', 'cancel orders-0', \
+                "'{text}' is not an operation: write it as 'elect orders-0', 'elect orders-0 uncleanly', 'reassign orders-0 to 1,2,4', 'cancel orders-0', \
                  'grow orders to 5', 'throttle orders to 2000', 'unthrottle orders', \
                  'set orders min.insync.replicas=2', 'delete orders-0 to 40' or 'delete orders-0'"
             )
@@ -57,6 +59,7 @@ impl Operation {
         };
         let parsed = match &*words {
             ["elect", place] => partition(place).map(Self::Elect),
+            ["elect", place, "uncleanly"] => partition(place).map(Self::ElectUncleanly),
             ["cancel", place] => partition(place).map(Self::Cancel),
             ["grow", topic, "to", count] => count.parse().ok().map(|count| Self::Grow((*topic).into(), count)),
             ["throttle", topic, "to", rate] => {
@@ -87,6 +90,9 @@ impl Operation {
         let admin = &Admin::new(cluster.clone(), ADMIN_TIMEOUT);
         match self {
             Self::Elect(name) => admin.elect_leaders(ElectionType::Preferred, std::slice::from_ref(name)).await.is_ok(),
+            Self::ElectUncleanly(name) => {
+                admin.elect_leaders(ElectionType::Unclean, std::slice::from_ref(name)).await.is_ok()
+            }
             Self::Reassign(name, brokers) => {
                 let target = BTreeMap::from([(name.clone(), Some(brokers.clone()))]);
                 admin.reassign_partitions(&target).await.is_ok()
@@ -135,6 +141,7 @@ impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Elect(name) => write!(f, "elect {name}"),
+            Self::ElectUncleanly(name) => write!(f, "elect {name} uncleanly"),
             Self::Cancel(name) => write!(f, "cancel {name}"),
             Self::Grow(topic, count) => write!(f, "grow {topic} to {count}"),
             Self::Throttle(topic, Some(rate)) => write!(f, "throttle {topic} to {rate}"),
@@ -161,6 +168,7 @@ mod tests {
     fn operations_are_read_as_they_are_written_or_refused() {
         for words in [
             "elect my-topic-3",
+            "elect orders-0 uncleanly",
             "reassign orders-0 to 1,2,4",
             "cancel orders-0",
             "grow orders to 5",

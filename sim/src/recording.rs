@@ -279,6 +279,7 @@ impl Recording {
 
     fn world(&mut self, at: u64, event: &WorldEvent, ledger: &Ledger) {
         match event {
+            WorldEvent::Built { .. } => {}
             WorldEvent::FaultBegan { id, kind, what, impairs } => {
                 let nodes = match impairs {
                     Impairs::Nodes(nodes) => nodes.clone(),

@@ -4,7 +4,7 @@
 //! and must be whole again within the deadline.
 
 use crate::{
-    event::WorldEvent,
+    event::{Budget, WorldEvent},
     faults::{self, Begun, Ended, Fault, Target},
     history::History,
     invariants::{End, Violation},
@@ -16,7 +16,8 @@ use crate::{
     workloads,
     world::World,
 };
-use protocol::ids::PartitionIndex;
+use client::PartitionName;
+use protocol::ids::{PartitionIndex, TopicPartition};
 use runtime::{
     observe,
     simulation::{self, now_ns, sleep_until_ns},
@@ -38,6 +39,8 @@ mod keyed;
 /// How long the cluster may take to come up, and to become whole after healing.
 const START_NS: u64 = 60_000_000_000;
 const SETTLES_WITHIN: Span = Span(Duration::from_secs(15));
+/// How long an operator waits for partitions to find a leader by themselves, where more was destroyed than the cluster can bear.
+const OPERATOR_COMES_NS: u64 = 5_000_000_000;
 /// How long clients may take to end once the cluster is whole: longer than a producer waits for anything.
 const CLIENTS_END_WITHIN_NS: u64 = 120_000_000_000;
 /// How often conditions are looked at.
@@ -249,7 +252,12 @@ impl Play {
         }
         running.dismiss_operators();
         self.heal().await;
-        let deadline = now_ns() + self.scenario.expect.settles_within.unwrap_or(SETTLES_WITHIN).nanos();
+        let waits_for_operator = match self.scenario.cluster.budget {
+            Budget::Within => 0,
+            Budget::Beyond => OPERATOR_COMES_NS,
+        };
+        let settles_within = self.scenario.expect.settles_within.unwrap_or(SETTLES_WITHIN).nanos();
+        let deadline = now_ns() + waits_for_operator + settles_within;
         let end = self.settle(running, deadline).await;
         if !self.is_broken() && end.unsettled.is_none() {
             observe::emit(|| WorldEvent::Settled);
@@ -364,9 +372,15 @@ impl Play {
 
     async fn settle(&mut self, running: workloads::Running, deadline: u64) -> End {
         let broken = self.world.broken();
+        let operator_comes_at = now_ns() + OPERATOR_COMES_NS;
+        let mut operator_is_here = false;
         loop {
             let why = self.not_whole();
             let Some(why) = why else { break };
+            if !operator_is_here && self.scenario.cluster.budget == Budget::Beyond && now_ns() >= operator_comes_at {
+                operator_is_here = true;
+                self.elect_whoever_is_there();
+            }
             if now_ns() >= deadline {
                 return End { unsettled: Some(why), drained: false };
             }
@@ -384,7 +398,26 @@ impl Play {
         }
         match workloads::drain(&mut self.world, &self.scenario, deadline + SETTLES_WITHIN.nanos()).await {
             Ok(()) => End { unsettled: None, drained: true },
+            // What rotted where there is no other copy is refused for ever.
+            Err(_) if self.has_lost_for_good() => End { unsettled: None, drained: false },
             Err(why) => End { unsettled: Some(why), drained: false },
+        }
+    }
+
+    /// What an operator does about partitions of which everyone who could be elected has lost something: gives up what was
+    /// lost.
+    fn elect_whoever_is_there(&mut self) {
+        let shared = self.world.shared();
+        let operations: Vec<Operation> = {
+            let image = &shared.borrow().judge.ledger.image;
+            let partitions = image.topics().flat_map(|topic| topic.partitions().map(move |of| (topic, of)));
+            let leaderless = partitions.filter(|(_, (_, state))| state.leader.is_none());
+            let name = |topic: &str, partition| PartitionName::new(topic, partition);
+            leaderless.map(|(topic, (partition, _))| Operation::ElectUncleanly(name(&topic.name, partition))).collect()
+        };
+        for operation in operations {
+            observe::emit(|| WorldEvent::Operated { what: operation.to_string() });
+            workloads::operate(&mut self.world, operation);
         }
     }
 
@@ -399,7 +432,8 @@ impl Play {
                 if state.leader.is_none() {
                     return Some(format!("{}-{partition} has no leader", topic.name));
                 }
-                if isr != replicas {
+                let of = TopicPartition { topic_id: topic.id, partition };
+                if isr != replicas && !shared.judge.ledger.has_lost_for_good(of) {
                     return Some(format!("{}-{partition} has {isr:?} in sync, of {replicas:?}", topic.name));
                 }
                 if state.is_reassigning() {
@@ -408,6 +442,13 @@ impl Play {
             }
         }
         None
+    }
+
+    fn has_lost_for_good(&self) -> bool {
+        let shared = self.world.shared();
+        let ledger = &shared.borrow().judge.ledger;
+        let mut partitions = ledger.image.partitions();
+        partitions.any(|(of, _)| ledger.has_lost_for_good(of))
     }
 
     fn is_broken(&self) -> bool {

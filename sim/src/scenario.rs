@@ -2,7 +2,7 @@
 //!
 //! A swarm's seed draws one of these too, so that whatever a seed found can be printed, kept and changed by hand.
 
-use crate::{faults::hold, operations::Operation, when::Condition};
+use crate::{event::Budget, faults::hold, operations::Operation, when::Condition};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -47,6 +47,9 @@ pub struct Cluster {
     pub controllers: i32,
     /// Whether controllers share the brokers' nodes.
     pub combined: bool,
+    /// How much of what was acknowledged the faults may destroy.
+    #[serde(skip_serializing_if = "is_default")]
+    pub budget: Budget,
     /// One-way delay between nodes, at least and at most, in microseconds.
     pub delay_us: (u64, u64),
     /// Server properties beyond the world's own.
@@ -56,7 +59,14 @@ pub struct Cluster {
 
 impl Default for Cluster {
     fn default() -> Self {
-        Self { brokers: 3, controllers: 3, combined: true, delay_us: (100, 1000), properties: BTreeMap::new() }
+        Self {
+            brokers: 3,
+            controllers: 3,
+            combined: true,
+            budget: Budget::Within,
+            delay_us: (100, 1000),
+            properties: BTreeMap::new(),
+        }
     }
 }
 

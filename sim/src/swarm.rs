@@ -3,6 +3,7 @@
 //! Swarm testing (Groce and others, 2012): each seed switches most kinds off, so that the ones that are on meet each other.
 
 use crate::{
+    event::Budget,
     faults::{self, hold},
     scenario::{Acks, Cluster, Expect, Scenario, Span, Step, Topic, Workload, WorkloadKind},
 };
@@ -100,6 +101,8 @@ pub fn scenario(seed: u64) -> Scenario {
         workloads.push(Workload { clients: 1, acks, idempotent: false, gives_up, ..workloads[0].clone() });
     }
     workloads.extend(operators(&draws, &workloads[0]));
+    let nodes = Nodes::draw(&draws, &workloads);
+    let (replicas, min_insync_replicas) = (replicas.min(nodes.brokers as i16), min_insync_replicas.min(nodes.brokers));
     let configs = retention(&draws);
     let orders = Topic { name: "orders".into(), partitions, replicas, min_insync_replicas, configs };
     let mut topics = vec![orders.clone()];
@@ -117,8 +120,8 @@ pub fn scenario(seed: u64) -> Scenario {
         seeds: vec![seed],
         pins: Vec::new(),
         lasts: Span::millis(LASTS_MS),
-        cluster: cluster(&draws, &workloads),
-        timeline: timeline(&draws, brokers(&draws, &workloads)),
+        cluster: cluster(&draws, nodes, &workloads),
+        timeline: timeline(&draws, nodes.brokers),
         topics,
         workloads,
         expect: Expect::default(),
@@ -182,16 +185,43 @@ fn retention(draws: &Draws) -> BTreeMap<String, String> {
     configs
 }
 
-/// As many brokers as most clusters have, or some more where partitions move.
-fn brokers(draws: &Draws, workloads: &[Workload]) -> i32 {
-    let moves = workloads.iter().any(|workload| workload.kind == WorkloadKind::Reassign);
-    if moves { draws.between("brokers", 0, 4, 5) as i32 } else { 3 }
+/// The nodes of a cluster.
+#[derive(Clone, Copy)]
+struct Nodes {
+    brokers: i32,
+    controllers: i32,
+    combined: bool,
+}
+
+impl Nodes {
+    /// Mostly as many as most clusters have; now and then one alone, or many, and more where partitions move.
+    fn draw(draws: &Draws, workloads: &[Workload]) -> Self {
+        let moves = workloads.iter().any(|workload| workload.kind == WorkloadKind::Reassign);
+        let brokers = match draws.draw("brokers", 0) % 20 {
+            _ if moves => draws.between("brokers", 1, 4, 5),
+            0 => 1,
+            1 => 2,
+            2 | 3 => draws.between("brokers", 2, 4, 7),
+            _ => 3,
+        } as i32;
+        let controllers = match draws.draw("controllers", 0) % 10 {
+            0 => 1,
+            1 => 5,
+            _ => 3,
+        };
+        // An even number of controllers spares no more of them than one less.
+        let odd = |count: i32| count - (count + 1) % 2;
+        match draws.chance("combined", 0, 60) {
+            true => Self { brokers, controllers: odd(controllers.min(brokers)), combined: true },
+            false => Self { brokers, controllers, combined: false },
+        }
+    }
 }
 
 /// What a record of a workload takes in a log when it is alone in its batch.
 const RECORD_BYTES: u64 = 90;
 
-fn cluster(draws: &Draws, workloads: &[Workload]) -> Cluster {
+fn cluster(draws: &Draws, nodes: Nodes, workloads: &[Workload]) -> Cluster {
     let producing = workloads.iter().filter(|workload| workload.kind == WorkloadKind::Produce);
     let longest = draws.log_between("delay", 0, 200, 20_000);
     // A follower that may fetch less than is written while a fetch is on its way never catches up: four times as much.
@@ -205,9 +235,10 @@ fn cluster(draws: &Draws, workloads: &[Workload]) -> Cluster {
     set("replica.fetch.max.bytes", draws.log_between("fetch", 0, fetch_least, 65_536));
     set("broker.session.timeout.ms", draws.between("session", 0, 2_000, 4_000));
     set("log.retention.check.interval.ms", draws.log_between("retention-check", 0, 300, 3_000));
-    let combined = draws.chance("combined", 0, 60);
-    let brokers = brokers(draws, workloads);
-    Cluster { brokers, delay_us: (longest / 10, longest), combined, properties, ..Cluster::default() }
+    // Where more is destroyed than a cluster can bear, less can be said of it.
+    let budget = if draws.chance("beyond", 0, 8) { Budget::Beyond } else { Budget::Within };
+    let Nodes { brokers, controllers, combined } = nodes;
+    Cluster { brokers, controllers, combined, budget, delay_us: (longest / 10, longest), properties }
 }
 
 fn timeline(draws: &Draws, brokers: i32) -> Vec<Step> {

@@ -174,6 +174,8 @@ impl World {
             }
         }
         world.subscribe();
+        let (controllers, budget) = (world.cluster.controllers, world.cluster.budget);
+        observe::emit(|| WorldEvent::Built { controllers, budget });
         world
     }
 

@@ -330,7 +330,16 @@ impl Fetch {
                 partitions.push(match fetched {
                     Ok(fetched) => {
                         wanted.count(length(&fetched));
-                        partition(wanted.partition, fetched, self.isolation)
+                        // S18 of the bug zoo leaves out what has nothing for a consumer, and forgets that it did.
+                        let forgets = mutant!("S18") && self.follower.is_none();
+                        if forgets && length(&fetched) == 0 {
+                            continue;
+                        }
+                        let label = if forgets { &topic.partitions[partitions.len()] } else { wanted }.partition;
+                        if label != wanted.partition {
+                            mutant_diverged!("S18");
+                        }
+                        partition(label, fetched, self.isolation)
                     }
                     Err(error) => {
                         wanted.count_refusal();

@@ -52,7 +52,8 @@ impl Invariant for EpochsAreTheLogs {
         let known: Vec<_> = entries.iter().map(|entry| (entry.leader_epoch, entry.start_offset)).collect();
         // A log that was just opened begins with its first segment, until its log start is read; the epochs know better.
         let deleted = ledger.deleted.get(partition).copied().unwrap_or(Offset::ZERO);
-        let first = known.first().map(|(_, start)| *start).filter(|start| *start <= deleted);
+        let begins = known.first().map_or(replica.log_end_offset, |(_, start)| *start);
+        let first = Some(begins).filter(|start| *start <= deleted);
         let start = replica.log_start_offset.max(first.unwrap_or(Offset::ZERO));
         let (expected, end) = (recomputed(replica, start), replica.log_end_offset);
         let rising = known.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1);
@@ -109,6 +110,23 @@ mod tests {
         };
         assert!(tell(cut(), &[(2, 0)]).is_ok());
         assert!(tell(cut(), &[(2, 0), (5, 1)]).is_err());
+    }
+
+    #[test]
+    fn a_log_that_is_opened_after_all_of_it_was_deleted_knows_no_epoch() {
+        let opened = LogEvent::Opened {
+            partition: orders(),
+            log_start_offset: Offset(0),
+            log_end_offset: Offset(1),
+            cut_bytes: 0,
+        };
+        let story = |to| {
+            let story = Story::new(EpochsAreTheLogs::default()).append(1, 0, 2, 9, Origin::Leader);
+            let story = story.log(1, LogEvent::StartAdvanced { partition: orders(), to: Offset(to) });
+            tell(story.log(1, opened.clone()), &[])
+        };
+        assert!(story(1).is_ok());
+        assert!(story(0).is_err());
     }
 
     #[test]

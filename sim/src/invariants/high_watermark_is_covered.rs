@@ -106,8 +106,9 @@ mod tests {
         super::stories::{Story, orders},
         *,
     };
-    use protocol::ids::BrokerEpoch;
-    use storage::event::Origin;
+    use metadata::record::Record;
+    use protocol::ids::{BrokerEpoch, PartitionEpoch};
+    use storage::event::{LogEvent, Origin};
 
     fn story() -> Story<HighWatermarkIsCovered> {
         let story = Story::new(HighWatermarkIsCovered::default()).cluster();
@@ -132,6 +133,38 @@ mod tests {
         let story = |under| story().replica(1, fetched(under)).truncate(3, 1, 0);
         assert!(story(2).high_watermark(1, 0, 1, &[1, 2, 3], &[1, 2, 3]).verdict.is_err());
         assert!(story(1).high_watermark(1, 0, 1, &[1, 2, 3], &[1, 2, 3]).verdict.is_ok());
+    }
+
+    #[test]
+    fn what_a_follower_dropped_when_the_partition_moved_away_is_not_held_against_a_leader_that_is_yet_to_hear_of_it() {
+        let lead = ReplicaEvent::BecameLeader {
+            partition: orders(),
+            leader_epoch: LeaderEpoch(0),
+            partition_epoch: PartitionEpoch(0),
+            isr: [1, 2, 3].map(BrokerId).into(),
+            leader_epoch_start_offset: Offset(0),
+            high_watermark: Offset(0),
+        };
+        let moved = |replicas: &[i32]| Record::PartitionChange {
+            topic_id: orders().topic_id,
+            partition: orders().partition,
+            replicas: Some(replicas.iter().copied().map(BrokerId).collect()),
+            isr: None,
+            elr: None,
+            last_known_elr: None,
+            leader: None,
+            leader_recovery_state: None,
+            adding_replicas: None,
+            removing_replicas: None,
+        };
+        let again = |story: Story<_>, replicas: &[i32]| {
+            let story = story.record(moved(replicas)).log(3, LogEvent::Deleted { partition: orders() });
+            let story = story.record(moved(&[1, 2, 3]));
+            story.append(3, 0, 0, 9, Origin::Follower).truncate(3, 1, 0).high_watermark(1, 0, 1, &[1, 2, 3], &[1, 2, 3])
+        };
+        let story = || story().replica(1, lead.clone());
+        assert!(again(story(), &[1, 2]).verdict.is_ok());
+        assert!(again(story(), &[1, 2, 3]).verdict.is_err());
     }
 
     #[test]

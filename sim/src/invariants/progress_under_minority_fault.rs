@@ -45,9 +45,8 @@ impl ProgressUnderMinorityFault {
             impaired.extend(partition.replicas.iter().filter(|replica| !partition.isr.contains(replica)));
             spare = spare.min(partition.replicas.len().saturating_sub(self.min_isr));
         }
-        // A quorum of an odd number of controllers spares the smaller half; clusters here have three or one, and as many
-        // brokers.
-        let spare = spare.min(ledger.image.brokers().count().saturating_sub(1) / 2);
+        // A quorum of an odd number of controllers spares the smaller half.
+        let spare = spare.min(ledger.controllers.saturating_sub(1) / 2);
         impaired.len() <= spare && can_spare(&impaired, &links, spare - impaired.len())
     }
 

@@ -2,7 +2,7 @@
 
 use super::{End, Invariant};
 use crate::{
-    event::{ClientEvent, NamedPartition, Tag, WorldEvent},
+    event::{Budget, ClientEvent, NamedPartition, Tag, WorldEvent},
     ledger::Ledger,
     observed::{Fact, Observed},
 };
@@ -165,6 +165,7 @@ impl<I: Invariant> Story<I> {
 
     /// Three registered, running brokers and the topic `orders` with one partition on them, led by 1.
     pub fn cluster(mut self) -> Self {
+        self = self.world(WorldEvent::Built { controllers: 3, budget: Budget::Within });
         for id in 1..=3 {
             let epoch = BrokerEpoch(self.offset);
             self = self

@@ -1,6 +1,7 @@
 //! Pure. What more may be lost without breaking a promise that was made: the fault budget.
 
 use super::Ledger;
+use crate::event::Budget;
 use protocol::ids::{BrokerId, Offset, TopicPartition};
 use std::collections::BTreeMap;
 use storage::event::LogEvent;
@@ -22,7 +23,7 @@ impl Ledger {
     ///
     /// `at_risk` names those that may crash by themselves at any time, and whether that may lose what is yet to be written.
     pub fn may_crash(&self, broker: BrokerId, power: bool, at_risk: &BTreeMap<BrokerId, bool>) -> bool {
-        let Some(node) = self.nodes.get(&broker) else { return true };
+        let Some(node) = self.nodes.get(&broker).filter(|_| self.budget == Budget::Within) else { return true };
         node.replicas.iter().all(|(partition, own)| {
             let others = self.others(broker, *partition, at_risk);
             let lossy = (power && (own.log_end_offset > own.synced || at_risk.get(&broker) == Some(&true)))
@@ -35,13 +36,23 @@ impl Ledger {
 
     /// Whether `broker` may lose everything that it keeps: for each of its partitions it is one more that lost something.
     pub fn may_lose_disk(&self, broker: BrokerId, at_risk: &BTreeMap<BrokerId, bool>) -> bool {
-        let Some(node) = self.nodes.get(&broker) else { return true };
+        let Some(node) = self.nodes.get(&broker).filter(|_| self.budget == Budget::Within) else { return true };
         let may = |partition| 1 + self.others(broker, partition, at_risk).unclean < self.promised(partition);
         node.replicas.keys().all(|partition| may(*partition))
     }
 
     /// Whether a replica may rot: it counts as one more that lost something, and another must be in sync that did not.
     pub fn may_rot(&self, broker: BrokerId, partition: TopicPartition, at_risk: &BTreeMap<BrokerId, bool>) -> bool {
+        if self.budget == Budget::Beyond {
+            return self.replica(broker, partition).is_some();
+        }
+        self.may_be_copied_from_another(broker, partition)
+            && self.replica(broker, partition).is_some()
+            && 1 + self.others(broker, partition, at_risk).unclean < self.promised(partition)
+    }
+
+    /// Whether another replica is in sync that lost nothing.
+    fn may_be_copied_from_another(&self, broker: BrokerId, partition: TopicPartition) -> bool {
         let is_sound = |other: &BrokerId| {
             let replica = self.replica(*other, partition);
             *other != broker
@@ -49,10 +60,7 @@ impl Ledger {
                 && !self.rot.contains_key(&(*other, partition))
                 && replica.is_some_and(|replica| !replica.unclean)
         };
-        let in_sync_elsewhere = self.image.partition(partition).is_some_and(|state| state.isr.iter().any(is_sound));
-        in_sync_elsewhere
-            && self.replica(broker, partition).is_some()
-            && 1 + self.others(broker, partition, at_risk).unclean < self.promised(partition)
+        self.image.partition(partition).is_some_and(|state| state.isr.iter().any(is_sound))
     }
 
     /// Where a replica has rotted, and still lies so on its disk.
@@ -63,6 +71,14 @@ impl Ledger {
     /// Whether a replica has rotted, and was not copied anew since.
     pub fn has_rotted(&self, broker: BrokerId, partition: TopicPartition) -> bool {
         self.rot.contains_key(&(broker, partition))
+    }
+
+    /// Whether the leader of a partition has something rotten that no other replica can give it.
+    pub fn has_lost_for_good(&self, of: TopicPartition) -> bool {
+        let Some(leader) = self.image.partition(of).and_then(|state| state.leader) else { return false };
+        self.budget == Budget::Beyond
+            && self.rot_at(leader, of).is_some()
+            && !self.may_be_copied_from_another(leader, of)
     }
 
     /// On so many replicas an acknowledged record may count.
