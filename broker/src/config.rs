@@ -106,6 +106,14 @@ pub struct Settings {
     pub heartbeat_interval: Duration,
     /// `controlled.shutdown.enable`
     pub controlled_shutdown: bool,
+    /// `offsets.commit.timeout.ms`
+    pub offsets_commit_timeout: Duration,
+    /// `offsets.topic.num.partitions`
+    pub offsets_topic_partitions: i32,
+    /// `offsets.topic.replication.factor`
+    pub offsets_topic_replicas: i16,
+    /// `offsets.topic.segment.bytes`
+    pub offsets_topic_segment_bytes: i32,
 }
 
 impl Settings {
@@ -127,6 +135,11 @@ impl Settings {
             described_partitions_max: properties.int("max.request.partition.size.limit"),
             heartbeat_interval: Duration::from_millis(properties.unsigned("broker.heartbeat.interval.ms")),
             controlled_shutdown: properties.boolean("controlled.shutdown.enable"),
+            offsets_commit_timeout: Duration::from_millis(properties.unsigned("offsets.commit.timeout.ms")),
+            offsets_topic_partitions: properties.int("offsets.topic.num.partitions"),
+            offsets_topic_replicas: i16::try_from(properties.int("offsets.topic.replication.factor"))
+                .unwrap_or(i16::MAX),
+            offsets_topic_segment_bytes: properties.int("offsets.topic.segment.bytes"),
         }
     }
 }

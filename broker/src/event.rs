@@ -176,6 +176,15 @@ pub enum ReplicaEvent {
         /// Which partition.
         partition: TopicPartition,
     },
+    /// This broker coordinates the groups of a partition from now on, in this leader epoch: it has read them all.
+    CoordinatorLoaded {
+        /// Which partition.
+        partition: TopicPartition,
+        /// In which leader epoch.
+        leader_epoch: LeaderEpoch,
+        /// Where the log ended when it began to read.
+        end: Offset,
+    },
     /// The replica is no longer served by this broker.
     Stopped {
         /// Which partition.
@@ -203,6 +212,7 @@ impl Event for ReplicaEvent {
             Self::Diverged { .. } => "diverged",
             Self::Damaged { .. } => "damaged",
             Self::BrokenBatch { .. } => "broken-batch",
+            Self::CoordinatorLoaded { .. } => "coordinator-loaded",
             Self::Stopped { .. } => "stopped",
         }
     }
@@ -258,6 +268,10 @@ impl Event for ReplicaEvent {
             Self::Diverged { partition, leader_epoch, truncated_to } => {
                 place(into, partition, *leader_epoch);
                 into.i64(truncated_to.0);
+            }
+            Self::CoordinatorLoaded { partition, leader_epoch, end } => {
+                place(into, partition, *leader_epoch);
+                into.i64(end.0);
             }
             Self::ProduceWaits { partition, required: offset, .. }
             | Self::ProduceWaited { partition, required: offset }

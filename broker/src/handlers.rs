@@ -12,31 +12,45 @@ mod alteration;
 mod api_versions;
 mod auto_creation;
 mod broker_probe;
+mod consumer_group_describe;
+mod consumer_group_heartbeat;
+mod coordination;
 mod create_partitions;
 mod create_topics;
+mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
 mod describe_quorum;
 mod describe_topic_partitions;
 mod elect_leaders;
 mod fetch;
+mod find_coordinator;
 #[cfg(test)]
 mod fixture;
 mod forward;
+mod heartbeat;
 mod incremental_alter_configs;
 mod init_producer_id;
+mod join_group;
+mod leave_group;
 mod list_config_resources;
+mod list_groups;
 mod list_offsets;
 mod list_partition_reassignments;
 mod locate;
 mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
 mod producer_ids;
+mod sync_group;
 mod topic_configs;
 mod unregister_broker;
 mod update_features;
@@ -45,6 +59,7 @@ mod view;
 use crate::{
     config::{BrokerConfig, Settings},
     controller_link::ControllerLink,
+    coordinator::{Coordinator, CoordinatorConfig},
     fetch_sessions::FetchSessions,
     lifecycle::Lifecycle,
     metadata_cache::MetadataCache,
@@ -60,12 +75,14 @@ use protocol::{
     internal::BrokerProbeRequest,
     messages::{
         AlterConfigsRequest, AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest, ApiVersionsRequest,
-        CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
-        DescribeClusterRequest, DescribeConfigsRequest, DescribeLogDirsRequest, DescribeProducersRequest,
-        DescribeQuorumRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest,
-        IncrementalAlterConfigsRequest, InitProducerIdRequest, ListConfigResourcesRequest, ListOffsetsRequest,
-        ListPartitionReassignmentsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest, Request,
-        UnregisterBrokerRequest, UpdateFeaturesRequest,
+        ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, CreatePartitionsRequest, CreateTopicsRequest,
+        DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
+        DescribeGroupsRequest, DescribeLogDirsRequest, DescribeProducersRequest, DescribeQuorumRequest,
+        DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
+        IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
+        ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest,
+        MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
+        ProduceRequest, Request, SyncGroupRequest, UnregisterBrokerRequest, UpdateFeaturesRequest,
     },
 };
 use runtime::sync::Lock;
@@ -86,6 +103,8 @@ pub struct Services {
     pub metadata: MetadataCache,
     /// Every replica on this broker.
     pub partitions: Arc<Partitions>,
+    /// The groups that this broker coordinates.
+    pub coordinator: Arc<Coordinator>,
     /// The way to the active controller.
     pub controllers: Arc<ControllerLink>,
     /// What this broker is to the controller.
@@ -112,6 +131,11 @@ impl Services {
             fetch_sessions: Lock::new(SESSIONS_RANK, FetchSessions::new(settings.fetch_session_slots)),
             settings,
             metadata: MetadataCache::new(),
+            coordinator: Arc::new(Coordinator::new(
+                config.node_id,
+                CoordinatorConfig::new(&config.properties),
+                partitions.clone(),
+            )),
             partitions,
             controllers,
             lifecycle,
@@ -177,6 +201,19 @@ table! {
     UnregisterBrokerRequest => unregister_broker,
     ListConfigResourcesRequest => list_config_resources,
     DescribeTopicPartitionsRequest => describe_topic_partitions,
+    OffsetCommitRequest => offset_commit,
+    OffsetFetchRequest => offset_fetch,
+    FindCoordinatorRequest => find_coordinator,
+    JoinGroupRequest => join_group,
+    HeartbeatRequest => heartbeat,
+    LeaveGroupRequest => leave_group,
+    SyncGroupRequest => sync_group,
+    DescribeGroupsRequest => describe_groups,
+    ListGroupsRequest => list_groups,
+    DeleteGroupsRequest => delete_groups,
+    OffsetDeleteRequest => offset_delete,
+    ConsumerGroupHeartbeatRequest => consumer_group_heartbeat,
+    ConsumerGroupDescribeRequest => consumer_group_describe,
     BrokerProbeRequest => broker_probe,
 }
 

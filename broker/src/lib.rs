@@ -7,6 +7,7 @@
 
 pub mod config;
 pub mod controller_link;
+pub mod coordinator;
 pub mod event;
 pub mod fetch_sessions;
 pub mod metrics;
@@ -28,6 +29,7 @@ use controller_link::ControllerLink;
 use handlers::Services;
 use lifecycle::{Lifecycle, Registration};
 use metadata::config::Origin;
+use metadata::delta::Changes;
 use metadata::image::{Image, METADATA_VERSION, METADATA_VERSION_RANGE};
 use metadata_cache::MetadataSource;
 use partitions::{Loaded, Partitions, PartitionsConfig};
@@ -155,7 +157,8 @@ impl Broker {
                 outgoing.assignments,
                 stop.clone(),
             )),
-            task::spawn(partitions.run(stop.clone())),
+            task::spawn(partitions.clone().run(stop.clone())),
+            task::spawn(partitions.run_cleaner(stop.clone())),
             task::spawn(open(services.clone(), server.clone(), client, serve_clients, stop)),
         ];
         let node_id = services.config.node_id;
@@ -223,6 +226,7 @@ impl Broker {
             // One that panicked has said so; there is nothing left to stop in it.
             let _ = task.await;
         }
+        services.coordinator.stop();
         self.stop_heartbeats.request();
         let _ = self.heartbeats.await;
         partitions.shutdown(lifecycle.broker_epoch()).await;
@@ -244,7 +248,11 @@ async fn heartbeats(services: Arc<Services>, registration: Registration, link: C
 
 /// Follows the metadata, and brings what changes to the partitions.
 async fn follow(services: Arc<Services>, source: MetadataSource, stop: Shutdown) {
-    services.metadata.follow(source, |image, changes| services.partitions.apply(image, changes), stop).await;
+    let brought = |image: &Image, changes: &Changes| {
+        services.partitions.apply(image, changes);
+        services.coordinator.apply(image, changes);
+    };
+    services.metadata.follow(source, brought, stop).await;
 }
 
 /// Asks to be unfenced once the metadata holds this broker's registration, and serves clients once it is.

@@ -6,7 +6,9 @@
 //! and by `replication` (what the leader sent, what the controller answered).
 
 pub mod appending;
+pub mod cleaning;
 pub mod context;
+pub mod coordinated;
 pub mod copying;
 pub mod deletion;
 pub mod fetch_wait;

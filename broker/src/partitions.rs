@@ -6,6 +6,7 @@
 //! gives it every image in order.
 
 mod checkpoints;
+mod cleaning;
 mod creation;
 mod deletion;
 mod loading;
@@ -81,6 +82,7 @@ struct Checkpoints {
     high_watermarks: Checkpoint,
     recovery_points: Checkpoint,
     log_starts: Checkpoint,
+    cleaned: Checkpoint,
 }
 
 /// A replica that the metadata assigns to this broker, or did when the broker stopped.
@@ -453,6 +455,10 @@ pub fn log_config(config: &TopicConfig) -> LogConfig {
         retention_bytes: config.retention_bytes.map_or(-1, signed),
         deletes: config.cleanup_policy.delete,
         compacts: config.cleanup_policy.compact,
+        min_cleanable_dirty_ratio: config.min_cleanable_dirty_ratio,
+        min_compaction_lag_ms: signed(config.min_compaction_lag_ms),
+        max_compaction_lag_ms: signed(config.max_compaction_lag_ms),
+        delete_retention_ms: signed(config.delete_retention_ms),
         file_delete_delay_ms: config.file_delete_delay_ms,
     }
 }

@@ -110,7 +110,8 @@ impl LocalNode {
              listener.security.protocol.map=PLAINTEXT:PLAINTEXT,REPLICATION:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
              inter.broker.listener.name=REPLICATION\ncontroller.listener.names=CONTROLLER\n\
              controller.quorum.voters={}\nlog.dirs={}\ngregor.http.listener=127.0.0.1:{http_port}\n\
-             default.replication.factor={replicas}\nmin.insync.replicas={min_isr}\n",
+             default.replication.factor={replicas}\nmin.insync.replicas={min_isr}\n\
+             offsets.topic.replication.factor={replicas}\ngroup.initial.rebalance.delay.ms=0\n",
             listeners.join(","),
             voters.join(","),
             cluster.node_folder(*id).join("data").display(),

@@ -16,7 +16,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("storage", &["protocol", "runtime"]),
     ("client", &["protocol", "runtime"]),
     ("controller", &["protocol", "metadata", "client", "runtime"]),
-    ("broker", &["protocol", "metadata", "storage", "client", "runtime"]),
+    ("groups", &["protocol"]),
+    ("broker", &["protocol", "metadata", "storage", "groups", "client", "runtime"]),
     ("sim", &["protocol", "metadata", "storage", "client", "controller", "broker", "runtime"]),
 ];
 
@@ -39,6 +40,7 @@ const BROKER_FLOORS: &[(&str, u32)] = &[
     ("handlers", 4),
     ("lifecycle", 3),
     ("replication", 3),
+    ("coordinator", 3),
     ("partitions", 2),
     ("partition", 1),
     ("controller_link", 1),

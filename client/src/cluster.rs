@@ -19,7 +19,7 @@ use pool::{Attempt, Found, Pool};
 use protocol::ids::{BrokerId, MonotonicMillis, TopicId};
 use runtime::sync::{Lock, Notify, watch};
 use runtime::{rand, task, time};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -96,6 +96,8 @@ struct State {
     pool: Pool<Connection>,
     /// The topics that somebody has asked for.
     tracked: BTreeSet<Arc<str>>,
+    /// Somebody wants to know of all topics.
+    tracks_all: bool,
     refreshes_started: u64,
     closed: bool,
 }
@@ -112,8 +114,14 @@ impl Cluster {
     /// Starts to follow the cluster. Nothing is asked before somebody wants something.
     pub fn new(options: ClusterOptions) -> Self {
         let pool = Pool::new(options.reconnect_backoff);
-        let state =
-            State { view: ClusterView::default(), pool, tracked: BTreeSet::new(), refreshes_started: 0, closed: false };
+        let state = State {
+            view: ClusterView::default(),
+            pool,
+            tracked: BTreeSet::new(),
+            tracks_all: false,
+            refreshes_started: 0,
+            closed: false,
+        };
         let shared = Arc::new(Shared {
             options,
             state: Lock::new(RANK, state),
@@ -181,6 +189,30 @@ impl Cluster {
             drop(state);
             self.request_refresh();
         }
+    }
+
+    /// Asks for every topic that there is in every refresh from now on: for a consumer with a pattern.
+    pub fn track_all(&self) {
+        let was_tracked = std::mem::replace(&mut self.handle.shared.state.lock().tracks_all, true);
+        if !was_tracked {
+            self.request_refresh();
+        }
+    }
+
+    /// The names of the topics that exist, as far as is known, for which `is_wanted` holds. Asks nobody.
+    pub fn topics_where(&self, mut is_wanted: impl FnMut(&str, &Topic) -> bool) -> BTreeSet<Arc<str>> {
+        let state = self.handle.shared.state.lock();
+        state.view.existing().filter(|(name, topic)| is_wanted(name, topic)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// How many partitions each of these topics has, as far as is known. One that does not exist is left out. Asks nobody.
+    pub fn partition_counts(&self, topics: &BTreeSet<Arc<str>>) -> BTreeMap<Arc<str>, i32> {
+        let state = self.handle.shared.state.lock();
+        let count = |topic: &Arc<str>| {
+            let known = state.view.existing_topic(topic)?;
+            Some((topic.clone(), i32::try_from(known.partitions.len()).unwrap_or(i32::MAX)))
+        };
+        topics.iter().filter_map(count).collect()
     }
 
     /// Who leads the partition, as far as is known. Asks nobody.

@@ -2,13 +2,21 @@
 //!
 //! A poll asks the machine in [`positions`] what to ask the leaders, sends that, and takes records from what has arrived; each
 //! request has a task that waits for its answer. Nothing is asked while nobody polls. It has no opinion on what an answer
-//! means for a position: the machine does. Driven by whoever consumes: `cli`, `sim`'s workloads.
+//! means for a position: the machine does; and none on what a group says: the machine in [`membership`] does. Driven by whoever
+//! consumes: `cli`, `sim`'s workloads.
 
+pub mod assignors;
+pub mod consumer_protocol;
 pub mod fetched;
 mod fetching;
+pub mod group;
+pub mod membership;
 mod offsets;
 pub mod positions;
 
+pub use assignors::Assignor;
+pub use group::{CommitError, GroupOptions, OffsetAndMetadata, RebalanceListener};
+pub use membership::{Generation, GroupError, GroupMetadata, MemberId};
 pub use positions::{Position, PositionError, ResetTo};
 
 use crate::PartitionName;
@@ -17,11 +25,12 @@ use crate::error::ClientError;
 use crate::retry::Backoff;
 use bytes::Bytes;
 use fetched::{Fetched, ReadRules};
+use group::Group;
 use offsets::{EARLIEST, LATEST, Listed};
 use positions::{Positions, Ticket};
 use protocol::ids::{BrokerId, LeaderEpoch, MonotonicMillis, Offset, PartitionIndex, WallMillis};
 use protocol::record_batch::{BatchError, Header, TimestampType};
-use runtime::sync::{Lock, Notify};
+use runtime::sync::{AsyncMutex, Lock, Notify};
 use runtime::{rand, time};
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::pin;
@@ -66,6 +75,8 @@ pub struct ConsumerOptions {
     pub check_crc: bool,
     /// The most bytes that one batch may have when it is decompressed.
     pub batch_budget: usize,
+    /// The group that the consumer belongs to, or at least commits for.
+    pub group: Option<GroupOptions>,
 }
 
 impl Default for ConsumerOptions {
@@ -82,6 +93,7 @@ impl Default for ConsumerOptions {
             retry_backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(1)),
             check_crc: true,
             batch_budget: 100 << 20,
+            group: None,
         }
     }
 }
@@ -130,6 +142,15 @@ pub enum ConsumerError {
         /// What is wrong with it.
         cause: BatchError,
     },
+    /// The consumer is no member of its group.
+    #[error("group: {0}")]
+    Group(#[from] GroupError),
+    /// It takes a group to subscribe ([`ConsumerOptions::group`]).
+    #[error("the consumer has no group")]
+    NoGroup,
+    /// The pattern is not a regular expression.
+    #[error("not a pattern: {0}")]
+    BadPattern(String),
     /// The consumer is closed.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -146,7 +167,9 @@ pub struct OffsetAndTimestamp {
     pub leader_epoch: Option<LeaderEpoch>,
 }
 
-/// A consumer with partitions assigned by hand. It belongs to no group and commits nothing.
+/// A consumer. Its partitions are assigned by hand, or by the group that it subscribes in ([`group`]).
+///
+/// One that is dropped without [`Consumer::close`] is as one that died: its group waits for it until its session ends.
 pub struct Consumer {
     shared: Arc<Shared>,
 }
@@ -155,12 +178,20 @@ struct Shared {
     cluster: Cluster,
     options: ConsumerOptions,
     state: Lock<State>,
-    /// Something has arrived.
+    /// Something has arrived, or the poller has a duty.
     arrived: Notify,
+    /// The membership has something to do.
+    group_wanted: Notify,
+    /// What the membership waits for does not matter any more.
+    group_interrupted: Notify,
+    /// Held while a commit is under way, so that a later one does not overtake it.
+    committing: AsyncMutex<()>,
 }
 
 struct State {
     positions: Positions,
+    group: Option<Group>,
+    is_closed: bool,
     /// What has arrived and is not all taken, the oldest first.
     arrivals: VecDeque<Arrival>,
     /// Failures in a row of requests to each broker.
@@ -177,18 +208,43 @@ struct Arrival {
 impl Consumer {
     /// A consumer on a cluster, with nothing assigned.
     pub fn new(cluster: Cluster, options: ConsumerOptions) -> Self {
-        let state =
-            State { positions: Positions::new(options.reset), arrivals: VecDeque::new(), failures: BTreeMap::new() };
-        Self { shared: Arc::new(Shared { cluster, options, state: Lock::new(RANK, state), arrived: Notify::new() }) }
+        let state = State {
+            positions: Positions::new(options.reset),
+            group: options.group.as_ref().map(|group| Group::new(group, options.retry_backoff)),
+            is_closed: false,
+            arrivals: VecDeque::new(),
+            failures: BTreeMap::new(),
+        };
+        let shared = Shared {
+            cluster,
+            options,
+            state: Lock::new(RANK, state),
+            arrived: Notify::new(),
+            group_wanted: Notify::new(),
+            group_interrupted: Notify::new(),
+            committing: AsyncMutex::new(()),
+        };
+        Self { shared: Arc::new(shared) }
     }
 
-    /// Replaces the assignment. Partitions that stay keep their position, new ones begin as the reset policy says.
+    /// Replaces the assignment. Partitions that stay keep their position; new ones begin where the group has committed, if
+    /// there is a group, and else as the reset policy says.
+    ///
+    /// # Panics
+    /// When the consumer is subscribed: its group assigns.
     pub fn assign(&self, partitions: impl IntoIterator<Item = PartitionName>) {
         let partitions: Vec<PartitionName> = partitions.into_iter().collect();
         for partition in &partitions {
             self.shared.cluster.track(&partition.topic);
         }
-        self.shared.state.lock().positions.assign(partitions);
+        let mut state = self.shared.state.lock();
+        match &state.group {
+            None => state.positions.assign(partitions),
+            Some(group) => {
+                assert!(!group.is_subscribed(), "the partitions of a subscribed consumer are its group's to assign");
+                state.positions.assign_committed(partitions);
+            }
+        }
     }
 
     /// The assigned partitions, in order.
@@ -217,6 +273,21 @@ impl Consumer {
         self.shared.state.lock().positions.seek_to(partition, ResetTo::Latest)
     }
 
+    /// Reads no records of a partition until it is resumed; it stays assigned. False when it is not assigned.
+    pub fn pause(&self, partition: &PartitionName) -> bool {
+        self.shared.state.lock().positions.pause(partition)
+    }
+
+    /// Reads records of a partition again. False when it is not assigned.
+    pub fn resume(&self, partition: &PartitionName) -> bool {
+        self.shared.state.lock().positions.resume(partition)
+    }
+
+    /// The partitions that are paused, in order.
+    pub fn paused(&self) -> Vec<PartitionName> {
+        self.shared.state.lock().positions.paused().cloned().collect()
+    }
+
     /// The next offset that will be read, nothing while it is not known: before the leader has said it, or after a failure.
     pub fn position(&self, partition: &PartitionName) -> Option<Position> {
         self.shared.state.lock().positions.position(partition)
@@ -224,19 +295,26 @@ impl Consumer {
 
     /// The next records, at most `poll_records_max` of them: at once what there is, else whatever comes first until the timeout.
     ///
-    /// Records of one partition come in the order of their offsets. A poll that is dropped before its end loses none.
+    /// Records of one partition come in the order of their offsets. A poll that is dropped before its end loses none, but may
+    /// call the user of a rebalance again. A member of a group is rebalanced in its polls alone, and has to poll every
+    /// `max.poll.interval.ms`; the records of a poll count as done with the next one, for automatic commits.
     ///
     /// # Errors
-    /// [`ConsumerError`], about one partition: the others are read on by the next poll.
+    /// [`ConsumerError`], about one partition: the others are read on by the next poll. About the group: see [`GroupError`].
     pub async fn poll(&self, timeout: Duration) -> Result<Vec<ConsumerRecord>, ConsumerError> {
         let shared = &self.shared;
         let deadline = time::now() + timeout;
         let mut changes = shared.cluster.changes();
+        let _polling = group::Polling::begin(shared);
         loop {
             let mut arrived = pin!(shared.arrived.notified());
             arrived.as_mut().enable();
             changes.borrow_and_update();
-            let wake_at = fetching::ask(shared);
+            let commit_at = match &shared.options.group {
+                Some(_) => Box::pin(self.attend()).await?,
+                None => None,
+            };
+            let wake_at = fetching::ask(shared).into_iter().chain(commit_at).min();
             let records = self.take()?;
             if !records.is_empty() {
                 // What is drained now is fetched while the caller works.
@@ -373,7 +451,20 @@ impl Consumer {
     }
 }
 
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        self.shared.end();
+    }
+}
+
 impl Shared {
+    /// Ends what goes on beside polls.
+    fn end(&self) {
+        self.state.lock().is_closed = true;
+        self.group_interrupted.notify_waiters();
+        self.group_wanted.notify_one();
+    }
+
     /// One request to each leader about what is still wanted. Returns an error when something is left.
     async fn list_once(
         &self,

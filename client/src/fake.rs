@@ -4,12 +4,13 @@
 //! rules that a client relies on (leadership, leader epochs, sequences) and no others. Only for this crate's tests.
 
 mod answers;
+mod group;
 mod partition;
 
 pub(crate) use partition::FakePartition;
 
 use bytes::{Bytes, BytesMut};
-use protocol::api::{ApiKey, Plane};
+use protocol::api::{self, ApiKey, Plane};
 use protocol::error_code::ErrorCode;
 use protocol::frame::{FrameReader, parse_request_head};
 use protocol::ids::{BrokerId, LeaderEpoch, Offset, PartitionIndex, TopicId};
@@ -61,6 +62,7 @@ struct State {
     /// The newest ApiVersions that is understood.
     api_versions_max: i16,
     producer_ids: i64,
+    group: group::FakeGroup,
     /// Topics created through the wire.
     created: BTreeMap<String, i32>,
 }
@@ -81,6 +83,7 @@ impl FakeCluster {
             requests: Vec::new(),
             api_versions_max: 4,
             producer_ids: 1000,
+            group: group::FakeGroup::new(),
             created: BTreeMap::new(),
         };
         let cluster = Self { shared: Arc::new(Shared { state: Lock::new(95, state), appended: Notify::new() }) };
@@ -136,6 +139,12 @@ impl FakeCluster {
     pub(crate) fn versions_seen(&self, api: ApiKey) -> Vec<i16> {
         let state = self.shared.state.lock();
         state.requests.iter().filter(|(_, key, _)| *key == api).map(|(_, _, version)| *version).collect()
+    }
+
+    /// How many heartbeats a broker has read.
+    pub(crate) fn heartbeats_of(&self, broker: BrokerId) -> usize {
+        let state = self.shared.state.lock();
+        state.requests.iter().filter(|(to, key, _)| *to == broker && *key == api::HEARTBEAT).count()
     }
 
     /// Appends records as some producer would, and tells waiting fetches.

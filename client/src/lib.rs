@@ -1,9 +1,10 @@
 //! A client of a Kafka cluster: the connection that brokers and controllers use too, and producer, consumer and admin on it.
 //!
 //! It never stores anything, and knows nothing of how a broker works inside. Whatever can be wrong about Kafka's client
-//! rules (sequences, positions, which metadata is newer) is in pure machines: [`producer::batches`], [`producer::sequence`],
-//! [`consumer::positions`], [`cluster::view`], [`retry`]. Around them stand thin shells on `runtime`, so that the same client
-//! runs over real sockets and inside a simulated node.
+//! rules (sequences, positions, memberships, which metadata is newer) is in pure machines: [`producer::batches`],
+//! [`producer::sequence`], [`consumer::positions`], [`consumer::membership`], [`consumer::assignors`], [`cluster::view`],
+//! [`retry`]. Around them stand thin shells on `runtime`, so that the same client runs over real sockets and inside a
+//! simulated node.
 
 pub mod admin;
 pub mod cluster;
@@ -18,7 +19,10 @@ pub mod retry;
 pub use admin::Admin;
 pub use cluster::{Cluster, ClusterOptions};
 pub use connection::{Connection, ConnectionOptions, PendingResponse};
-pub use consumer::{Consumer, ConsumerError, ConsumerOptions, ConsumerRecord};
+pub use consumer::{
+    Assignor, CommitError, Consumer, ConsumerError, ConsumerOptions, ConsumerRecord, GroupError, GroupMetadata,
+    GroupOptions, OffsetAndMetadata, RebalanceListener,
+};
 pub use error::{ClientError, CloseCause};
 pub use producer::{Acks, ProduceError, Producer, ProducerOptions, ProducerRecord, RecordMetadata};
 pub use retry::Backoff;

@@ -14,6 +14,7 @@
 //! Source: Kafka's `DefaultRecordBatch.java` (KIP-98).
 
 mod builder;
+mod compaction;
 mod partitioner;
 mod recompression;
 mod records;
@@ -21,10 +22,11 @@ mod validation;
 pub mod varint;
 
 pub use builder::BatchBuilder;
+pub use compaction::{Unpacked, emptied};
 pub use partitioner::{murmur2, partition_for_key};
 pub use recompression::recompress;
 pub use records::{Header, Record, RecordView, RecordViews, records};
-pub use validation::{ProduceLimits, TimestampRule, validate_produced, validate_replicated};
+pub use validation::{ProduceLimits, TimestampRule, validate_compacted, validate_produced, validate_replicated};
 
 use crate::compression::Compression;
 use crate::error_code::ErrorCode;
@@ -48,6 +50,7 @@ const COMPRESSION_BITS: i16 = 0x07;
 const LOG_APPEND_TIME_BIT: i16 = 0x08;
 const TRANSACTIONAL_BIT: i16 = 0x10;
 const CONTROL_BIT: i16 = 0x20;
+const DELETE_HORIZON_BIT: i16 = 0x40;
 
 /// Whose clock a batch's timestamps are from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,7 +79,7 @@ pub struct BatchHeader {
     pub attributes: i16,
     /// Last offset less base offset. Stays when compaction removes the last record.
     pub last_offset_delta: i32,
-    /// What the records' timestamps are relative to.
+    /// What the records' timestamps are relative to; see [`BatchHeader::delete_horizon`].
     pub base_timestamp: WallMillis,
     /// The largest timestamp of a record, or the time of the append.
     pub max_timestamp: WallMillis,
@@ -346,6 +349,12 @@ impl BatchHeader {
     /// Whether it holds a transaction marker instead of a client's records.
     pub fn is_control(&self) -> bool {
         self.attributes & CONTROL_BIT != 0
+    }
+
+    /// From when on compaction may drop its tombstones, or its transaction marker, if it has come across them before: the
+    /// base timestamp then says so (KIP-534).
+    pub fn delete_horizon(&self) -> Option<WallMillis> {
+        (self.attributes & DELETE_HORIZON_BIT != 0).then_some(self.base_timestamp)
     }
 
     /// Whether an idempotent or transactional producer sent it.

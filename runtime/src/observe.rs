@@ -138,6 +138,15 @@ pub fn emit<E: Event>(event: impl FnOnce() -> E) {
     }
 }
 
+/// Whether [`emit`] would run its closure: for what must be gathered before it can be said.
+pub fn is_observed() -> bool {
+    #[cfg(madsim)]
+    if crate::simulation::here().is_some() {
+        return true;
+    }
+    LISTENING.load(Ordering::Relaxed)
+}
+
 #[cold]
 fn tell_process(event: &dyn Event) {
     let at = crate::time::now().as_nanos();

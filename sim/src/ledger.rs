@@ -321,7 +321,7 @@ impl Ledger {
                 let deleted = self.deleted.entry(of).or_default();
                 *deleted = (*deleted).max(*to);
             }
-            LogEvent::Epochs { .. } | LogEvent::Deleted { .. } => {}
+            LogEvent::Epochs { .. } | LogEvent::Cleaned { .. } | LogEvent::Deleted { .. } => {}
             LogEvent::Failed { writing, .. } => replica.writing = replica.writing.max(*writing),
         }
     }
@@ -389,6 +389,7 @@ impl Ledger {
             | ReplicaEvent::ProduceWaited { .. }
             | ReplicaEvent::Acknowledged { .. }
             | ReplicaEvent::Damaged { .. }
+            | ReplicaEvent::CoordinatorLoaded { .. }
             | ReplicaEvent::BrokenBatch { .. }
             | ReplicaEvent::Diverged { .. } => {}
         }
@@ -566,6 +567,7 @@ fn partition_of(event: &LogEvent) -> TopicPartition {
         | LogEvent::Restarted { partition, .. }
         | LogEvent::Synced { partition, .. }
         | LogEvent::StartAdvanced { partition, .. }
+        | LogEvent::Cleaned { partition, .. }
         | LogEvent::Deleted { partition }
         | LogEvent::Failed { partition, .. }
         | LogEvent::Epochs { partition, .. } => *partition,

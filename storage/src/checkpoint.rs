@@ -13,6 +13,8 @@ pub const RECOVERY_POINT: &str = "recovery-point-offset-checkpoint";
 pub const HIGH_WATERMARK: &str = "replication-offset-checkpoint";
 /// Each log's first offset, where it is not the first segment's.
 pub const LOG_START: &str = "log-start-offset-checkpoint";
+/// Up to where each compacted log is clean (`LogCleanerManager`).
+pub const CLEANER: &str = "cleaner-offset-checkpoint";
 
 /// The offsets in one checkpoint file, by topic name and partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use protocol::record_batch::TimestampType;
 
 /// What a log is told by its topic's configuration. The broker resolves it from the metadata image; the default is Kafka's.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LogConfig {
     /// `segment.bytes`: a segment that would become larger is rolled first.
     pub segment_bytes: u64,
@@ -31,8 +31,24 @@ pub struct LogConfig {
     pub deletes: bool,
     /// Whether `cleanup.policy` contains `compact`: then offsets may be missing between batches.
     pub compacts: bool,
+    /// `min.cleanable.dirty.ratio`: a log is cleaned once more of it is dirty, from 0 to 1.
+    pub min_cleanable_dirty_ratio: f64,
+    /// `min.compaction.lag.ms`: how long a record is certain to stay.
+    pub min_compaction_lag_ms: i64,
+    /// `max.compaction.lag.ms`: after which time a log is cleaned however little of it is dirty.
+    pub max_compaction_lag_ms: i64,
+    /// `delete.retention.ms`: how long a tombstone stays once it has been cleaned.
+    pub delete_retention_ms: i64,
     /// `file.delete.delay.ms`: how long a deleted partition's directory is kept under its new name.
     pub file_delete_delay_ms: u64,
+}
+
+impl LogConfig {
+    /// How old a segment may grow: what waits to be compacted for `max.compaction.lag.ms` cannot be while it is active
+    /// (`LogConfig.maxSegmentMs`).
+    pub fn segment_ms_max(&self) -> i64 {
+        if self.compacts { self.segment_ms.min(self.max_compaction_lag_ms) } else { self.segment_ms }
+    }
 }
 
 impl Default for LogConfig {
@@ -51,6 +67,10 @@ impl Default for LogConfig {
             retention_bytes: -1,
             deletes: true,
             compacts: false,
+            min_cleanable_dirty_ratio: 0.5,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX,
+            delete_retention_ms: 86_400_000,
             file_delete_delay_ms: 60_000,
         }
     }

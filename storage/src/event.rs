@@ -1,7 +1,10 @@
 //! What a log says about itself, for whoever observes: the trace, invariants, metrics.
 
 use crate::leader_epochs::EpochEntry;
-use protocol::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TopicPartition};
+use protocol::{
+    ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TopicPartition},
+    record_batch::BatchHeader,
+};
 use runtime::observe::{Digest, Event};
 
 /// Who caused an append.
@@ -11,6 +14,27 @@ pub enum Origin {
     Leader,
     /// The leader, through this follower's fetch.
     Follower,
+}
+
+/// A batch that a cleaning changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CleanedBatch {
+    /// Its first offset, which stays.
+    pub base_offset: Offset,
+    /// Its last offset, which stays.
+    pub last_offset: Offset,
+    /// Its CRC-32C now; nothing if it is gone.
+    pub crc: Option<u32>,
+    /// The offsets of its records that are gone.
+    pub removed: Vec<Offset>,
+}
+
+impl CleanedBatch {
+    /// `kept` is what it has become, empty if it is gone.
+    pub(crate) fn of(header: &BatchHeader, kept: &[u8], removed: Vec<Offset>) -> Self {
+        let crc = BatchHeader::parse(kept).ok().map(|kept| kept.crc);
+        Self { base_offset: header.base_offset, last_offset: header.last_offset(), crc, removed }
+    }
 }
 
 /// Something that happened to one log of one node.
@@ -104,6 +128,18 @@ pub enum LogEvent {
         /// The new log start offset.
         to: Offset,
     },
+    /// Some records of closed segments were removed, for others have their keys or their time is over; the log's beginning
+    /// and end stay. Until this is durable, a crash may undo it.
+    Cleaned {
+        /// Whose log.
+        partition: TopicPartition,
+        /// The first offset of the segments that were cleaned.
+        from: Offset,
+        /// One past their last offset.
+        to: Offset,
+        /// The batches that are gone or have another CRC now, in order.
+        batches: Vec<CleanedBatch>,
+    },
     /// The log is no longer there: its directory has a name under which it waits to be removed.
     Deleted {
         /// Whose log.
@@ -129,6 +165,7 @@ impl Event for LogEvent {
             Self::Synced { .. } => "log-synced",
             Self::Failed { .. } => "log-failed",
             Self::StartAdvanced { .. } => "log-start-advanced",
+            Self::Cleaned { .. } => "log-cleaned",
             Self::Deleted { .. } => "log-deleted",
             Self::Epochs { .. } => "leader-epochs",
         }
@@ -171,6 +208,16 @@ impl Event for LogEvent {
             | Self::StartAdvanced { partition: of, to: offset } => {
                 partition(into, of);
                 into.i64(offset.0);
+            }
+            Self::Cleaned { partition: of, from, to, batches } => {
+                partition(into, of);
+                into.i64(from.0);
+                into.i64(to.0);
+                for batch in batches {
+                    into.i64(batch.base_offset.0);
+                    into.u64(batch.crc.map_or(0, |crc| u64::from(crc) << 1 | 1));
+                    batch.removed.iter().for_each(|offset| into.i64(offset.0));
+                }
             }
             Self::Deleted { partition: of } => partition(into, of),
             Self::Epochs { partition: of, entries } => {

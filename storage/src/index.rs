@@ -112,6 +112,13 @@ impl<E: Entry> Index<E> {
         Ok(file)
     }
 
+    /// The file of a stored index has another name now.
+    pub fn moved_to(&mut self, to: String) {
+        if let Self::Stored { path, .. } = self {
+            *path = to;
+        }
+    }
+
     /// Writes an index that is in memory to its file, and keeps it in memory.
     pub fn write(&mut self, disk: &Disk, path: &str) -> io::Result<File> {
         let entries = self.entries_mut();

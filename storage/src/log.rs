@@ -10,6 +10,7 @@
 //! segment that holds the recovery point, as its checkpoint file had it, and takes what lies below it in a closed segment for
 //! durable; so a segment is closed only once that is true, which matters after a truncation.
 
+mod cleaning;
 mod deletion;
 mod reading;
 mod truncation;
@@ -26,12 +27,16 @@ use crate::{
 };
 use protocol::{
     ids::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicPartition, WallMillis},
-    record_batch::{BatchHeader, TimestampType, patch, patch_log_append_time, validate_replicated},
+    record_batch::{BatchHeader, TimestampType, patch, patch_log_append_time},
 };
 use runtime::disk::{Disk, Open};
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 pub use deletion::DeletedFiles;
+pub(crate) use reading::read;
 pub use reading::{FoundOffset, LogSlice};
 
 /// How the log was left.
@@ -76,6 +81,12 @@ pub struct Log {
     /// The offsets of the producer snapshots in the directory.
     pub(crate) snapshots: BTreeSet<Offset>,
     pub(crate) durability: Arc<Durability>,
+    /// Whether offsets may be missing between batches, and the directory says so.
+    pub(crate) gaps: bool,
+    /// Below it the log was cleaned, as far as is known.
+    pub(crate) first_dirty_offset: Offset,
+    /// How often something was cut off its end: whoever cleans it meanwhile begins anew.
+    pub(crate) cuts: Arc<AtomicU64>,
 }
 
 impl Log {
@@ -326,7 +337,7 @@ impl Log {
         self.check_writable()?;
         let now = WallMillis(runtime::time::wall_now());
         let base_offset = self.log_end_offset();
-        let headers = validate_replicated(batches, base_offset)?;
+        let headers = self.validate_sent(batches)?;
         let mut last_epoch = self.epochs.epoch_for(base_offset.plus(-1));
         for header in &headers {
             if let Some(last) = last_epoch.filter(|last| header.leader_epoch < *last) {
@@ -561,22 +572,6 @@ impl Log {
         let files = segments.map(|segment| &segment.file).chain(&indexes).cloned().collect();
         let target = Some(self.log_end_offset());
         Ok(self.durability.task(Plan { files, others: true, epochs: true, names: true, target }))
-    }
-
-    /// Gives the directory the name under which a deleted partition waits for its removal, and stops writing to it. The
-    /// new name is returned; it is durable after the next sync of the disk's root, and removed by
-    /// [`crate::directory::remove`].
-    ///
-    /// # Errors
-    /// When the disk refuses.
-    pub fn mark_deleted(&self) -> Result<String, LogError> {
-        self.durability.go_offline();
-        let to = crate::directory::deleted_name(&self.directory, runtime::rand::uuid());
-        let renamed = self.disk.rename(&self.directory, &to);
-        renamed.map_err(|error| LogError::io("rename", &self.directory, error))?;
-        let partition = self.partition;
-        runtime::observe::emit(|| LogEvent::Deleted { partition });
-        Ok(to)
     }
 }
 

@@ -6,6 +6,11 @@
 //! the device. Such a log is not opened, and not cut, for another replica has the data. Indexes, leader epochs and producers are derived from what remains. Nothing here depends on how far
 //! an earlier attempt came.
 
+mod epochs;
+mod leftovers;
+
+pub(crate) use leftovers::mark_gaps;
+
 use crate::{
     batch_reader::BatchReader,
     config::LogConfig,
@@ -18,12 +23,17 @@ use crate::{
     producer_state::{CoordinatorEpoch, EndTransactionMarker, ProducerState},
     segment::{Boundary, Segment, stem},
 };
+use epochs::{adopt, adopt_in_gap};
 use protocol::{
     ids::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicPartition, WallMillis},
     record_batch::{BatchHeader, check_crc, records},
 };
 use runtime::disk::{Disk, File, Open};
-use std::{collections::BTreeSet, io};
+use std::{
+    collections::BTreeSet,
+    io,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 const PARTITION_METADATA: &str = "partition.metadata";
 /// How much a recovery reads at once.
@@ -75,6 +85,9 @@ pub(crate) async fn create(
         producers: ProducerState::new(Offset::ZERO),
         snapshots: BTreeSet::new(),
         durability,
+        gaps: false,
+        first_dirty_offset: Offset::ZERO,
+        cuts: Arc::new(AtomicU64::new(0)),
     };
     emit_opened(&log, 0);
     Ok(log)
@@ -92,6 +105,7 @@ pub(crate) async fn open(
         partition: read_partition(disk, directory)?,
         disk: disk.clone(),
         directory: directory.to_owned(),
+        gaps: config.compacts,
         config,
         now,
         segments: Vec::new(),
@@ -151,6 +165,8 @@ struct Loading {
     partition: TopicPartition,
     disk: Disk,
     directory: String,
+    /// Whether offsets may be missing between batches.
+    gaps: bool,
     config: LogConfig,
     now: WallMillis,
     segments: Vec<Segment>,
@@ -190,7 +206,7 @@ impl Loading {
             None => self.epochs_from_headers()?,
         }
         if recovery != Recovery::Clean || !self.open_last_cleanly(bases.get(scan_from).copied())? {
-            self.scan(&bases[scan_from..])?;
+            self.scan(&bases[scan_from..], stored_epochs.as_ref())?;
         } else if stored_epochs.is_none() {
             self.epochs_from_headers()?;
         }
@@ -211,7 +227,8 @@ impl Loading {
     }
 
     fn into_log(self, recovery_point: Offset, stored_epochs: Option<LeaderEpochs>) -> Result<Loaded, LogError> {
-        let Self { partition, disk, directory, config, now, segments, epochs, snapshots, unsynced, cut, .. } = self;
+        let Self { partition, disk, directory, config, now, segments, epochs, snapshots, unsynced, cut, gaps, .. } =
+            self;
         let (log_start_offset, log_end_offset) = (segments[0].base_offset, segments[segments.len() - 1].end_offset);
         let stored = stored_epochs.unwrap_or_default();
         let durability = Durability::new(&disk, &directory, partition, recovery_point, log_end_offset, &stored);
@@ -230,38 +247,13 @@ impl Loading {
             producers,
             snapshots,
             durability,
+            gaps,
+            first_dirty_offset: log_start_offset,
+            cuts: Arc::new(AtomicU64::new(0)),
         };
         unsynced.into_iter().for_each(|(useful_from, file)| log.durability.to_sync(useful_from, file));
         let names_changed = log.restore_producers(now)? || self.names_changed;
         Ok(Loaded { log, names_changed, cut, cut_bytes: self.cut_bytes })
-    }
-
-    /// Finds the segments and snapshots, and removes what an interrupted change left behind.
-    fn take_stock(&mut self) -> Result<Vec<Offset>, LogError> {
-        let entries = self.disk.list(&self.directory).map_err(|error| LogError::io("list", &self.directory, error))?;
-        let (mut bases, mut indexes) = (Vec::new(), Vec::new());
-        for entry in entries.into_iter().filter(|entry| !entry.is_directory) {
-            let path = format!("{}/{}", self.directory, entry.name);
-            let (name, suffix) = entry.name.rsplit_once('.').unwrap_or((&entry.name, ""));
-            match (suffix, parse_offset(name)) {
-                ("log", Some(base)) => bases.push(base),
-                ("snapshot", Some(offset)) => {
-                    self.snapshots.insert(offset);
-                }
-                ("index" | "timeindex" | "txnindex", Some(base)) => indexes.push((base, path)),
-                ("deleted" | "cleaned" | "swap" | "tmp", _) => {
-                    remove_if_present(&self.disk, &path)?;
-                    self.names_changed = true;
-                }
-                _ => {}
-            }
-        }
-        bases.sort_unstable();
-        for (_, path) in indexes.into_iter().filter(|(base, _)| bases.binary_search(base).is_err()) {
-            remove_if_present(&self.disk, &path)?;
-            self.names_changed = true;
-        }
-        Ok(bases)
     }
 
     /// Removes the segments that lie wholly below the log's first offset.
@@ -296,7 +288,7 @@ impl Loading {
         for (at, base) in bases[..count].iter().enumerate() {
             let end_offset = bases[at + 1];
             let mut segment = Segment::open(&self.disk, &self.directory, *base, Open::Existing, self.now)?;
-            let gaps = self.config.compacts;
+            let gaps = self.gaps;
             if !segment.open_indexes(&self.disk, end_offset, gaps)? {
                 runtime::reachable!("an index of a closed segment was built again");
                 tracing::warn!(path = segment.path("index"), "an index is missing or wrong, and built again");
@@ -354,7 +346,7 @@ impl Loading {
     }
 
     /// Checks the segments from here on batch by batch, and cuts at the first bad one.
-    fn scan(&mut self, bases: &[Offset]) -> Result<(), LogError> {
+    fn scan(&mut self, bases: &[Offset], stored: Option<&LeaderEpochs>) -> Result<(), LogError> {
         let Some(first) = bases.first() else { return Ok(()) };
         // What is read again says which epochs there are. Of a log that is read from its beginning the file says nothing:
         // it may be that of a log which was emptied.
@@ -363,21 +355,21 @@ impl Loading {
         } else {
             self.epochs.truncate_from_end(*first);
         }
-        let mut expected = *first;
+        let (mut expected, mut before) = (*first, *first);
         let mut torn = false;
         for base in bases {
-            let fits = *base == expected || (self.config.compacts && *base > expected);
+            let fits = *base == expected || (self.gaps && *base > expected);
             torn |= !fits;
             if torn {
                 self.drop_segment(*base)?;
                 continue;
             }
-            if let Some(mut before) = self.segments.pop_if(|before| before.base_offset >= *first) {
-                self.close_segment(&mut before, *base)?;
-                self.segments.push(before);
+            if let Some(mut closed) = self.segments.pop_if(|closed| closed.base_offset >= *first) {
+                self.close_segment(&mut closed, *base)?;
+                self.segments.push(closed);
             }
             let mut segment = Segment::open(&self.disk, &self.directory, *base, Open::Existing, self.now)?;
-            let cut_bytes = self.scan_segment(&mut segment)?;
+            let cut_bytes = self.scan_segment(&mut segment, stored, &mut before)?;
             let is_closed = bases.last() != Some(base);
             if cut_bytes > 0 && is_closed && segment.end_offset < self.recovery_point {
                 let what = format!("offset {} was on the device, and is not sound", segment.end_offset);
@@ -412,18 +404,21 @@ impl Loading {
         Ok(())
     }
 
-    /// Reads a segment's batches from its beginning, indexes them, and cuts what is no sound continuation. Answers how many
-    /// bytes that was.
-    fn scan_segment(&mut self, segment: &mut Segment) -> Result<u64, LogError> {
+    /// Reads a segment's batches from its beginning, indexes them, and cuts what is no sound continuation of what ends
+    /// `before`. Answers how many bytes that was.
+    fn scan_segment(
+        &mut self,
+        segment: &mut Segment,
+        stored: Option<&LeaderEpochs>,
+        before: &mut Offset,
+    ) -> Result<u64, LogError> {
         let size = segment.size;
         segment.reset();
         let mut reader = BatchReader::new(segment.file.clone(), size, SCAN_BYTES);
         let mut last_epoch = self.epochs.latest().map(|entry| entry.leader_epoch);
         while segment.size < size {
             let read = reader.batch(segment.size).map_err(|error| LogError::io("read", segment.path("log"), error))?;
-            let header = match read
-                .and_then(|(header, batch)| sound(&header, batch, segment, last_epoch, self.config.compacts))
-            {
+            let header = match read.and_then(|(header, batch)| sound(&header, batch, segment, last_epoch, self.gaps)) {
                 Ok(header) => header,
                 Err(what) => {
                     let position = segment.size;
@@ -434,18 +429,13 @@ impl Loading {
                 }
             };
             last_epoch = Some(header.leader_epoch);
+            adopt_in_gap(&mut self.epochs, stored, *before, &header);
+            *before = header.next_offset();
             adopt(&mut self.epochs, &header);
             segment.note(&header, self.config.index_interval_bytes);
             emit_recovered(self.partition, &header);
         }
         Ok(0)
-    }
-}
-
-fn adopt(epochs: &mut LeaderEpochs, header: &BatchHeader) {
-    let newer = epochs.latest().is_none_or(|latest| header.leader_epoch > latest.leader_epoch);
-    if header.leader_epoch.0 >= 0 && newer {
-        epochs.assign(header.leader_epoch, header.base_offset);
     }
 }
 
@@ -455,10 +445,10 @@ fn sound(
     batch: &[u8],
     segment: &Segment,
     last_epoch: Option<LeaderEpoch>,
-    compacts: bool,
+    gaps: bool,
 ) -> Result<BatchHeader, String> {
     let expected = segment.end_offset;
-    if header.base_offset != expected && !(compacts && header.base_offset > expected) {
+    if header.base_offset != expected && !(gaps && header.base_offset > expected) {
         return Err(format!("offset {} where {expected} was expected", header.base_offset));
     }
     if header.last_offset_delta < 0 || header.last_offset().0 - segment.base_offset.0 > i64::from(i32::MAX) {

@@ -64,7 +64,7 @@ pub(crate) struct Segment {
     bytes_since_index: u64,
     /// How large the file was when it was opened: what lies below is of an earlier life.
     found: u64,
-    recent: VecDeque<Boundary>,
+    recent: VecDeque<Span>,
     /// The path of its files, less the suffix.
     stem: Arc<str>,
 }
@@ -87,8 +87,25 @@ impl Segment {
         how: Open,
         now: WallMillis,
     ) -> Result<Self, LogError> {
+        Self::open_as(disk, (directory, base_offset, ""), how, now)
+    }
+
+    /// An empty segment whose file has this suffix to its name, whatever was left under it.
+    pub fn create_beside(disk: &Disk, place: (&str, Offset, &str), created: WallMillis) -> Result<Self, LogError> {
+        let mut segment = Self::open_as(disk, place, Open::Create, created)?;
+        segment.file.truncate(0).map_err(|error| LogError::io("truncate", segment.path("log"), error))?;
+        (segment.size, segment.found) = (0, 0);
+        Ok(segment)
+    }
+
+    fn open_as(
+        disk: &Disk,
+        (directory, base_offset, suffix): (&str, Offset, &str),
+        how: Open,
+        now: WallMillis,
+    ) -> Result<Self, LogError> {
         let stem = stem(directory, base_offset);
-        let path = format!("{stem}.log");
+        let path = format!("{stem}.log{suffix}");
         let file = disk.open(&path, how).map_err(|error| LogError::io("open", &path, error))?;
         let size = file.len().map_err(|error| LogError::io("measure", &path, error))?;
         Ok(Self {
@@ -146,7 +163,7 @@ impl Segment {
         if self.recent.len() == RECENT_MAX {
             self.recent.pop_front();
         }
-        self.recent.push_back(Boundary { position, offset: header.base_offset });
+        self.recent.push_back(Span::of(header, position));
         self.end_offset = header.next_offset();
         self.size = position + size;
     }
@@ -165,7 +182,7 @@ impl Segment {
             Some(_) | None => now.0.saturating_sub(self.created.0),
         };
         self.size + size > config.segment_bytes
-            || age > config.segment_ms
+            || age > config.segment_ms_max()
             || (self.offset_index.len() as u64 + 1) * 8 > config.segment_index_bytes
             || (self.time_index.len() as u64 + 2) * 12 > config.segment_index_bytes
             || last_offset.0 - self.base_offset.0 > i64::from(i32::MAX)
@@ -207,11 +224,9 @@ impl Segment {
     }
 
     fn find_recent(&self, offset: Offset) -> Option<Span> {
-        let at = self.recent.partition_point(|batch| batch.offset <= offset).checked_sub(1)?;
-        let next =
-            self.recent.get(at + 1).copied().unwrap_or(Boundary { position: self.size, offset: self.end_offset });
-        let Boundary { position, offset: base_offset } = self.recent[at];
-        Some(Span { base_offset, next_offset: next.offset, position, end: next.position })
+        let at = self.recent.partition_point(|batch| batch.base_offset <= offset).checked_sub(1)?;
+        let holds = self.recent[at].next_offset > offset;
+        self.recent.get(if holds { at } else { at + 1 }).copied()
     }
 
     /// The first batch from `position` on that ends at `offset` or later.
@@ -235,8 +250,8 @@ impl Segment {
     /// The last boundary between batches that is neither before `start`'s end nor above `limit`.
     pub fn boundary_below(&self, start: &Span, limit: u64) -> Result<Boundary, LogError> {
         let recent = self.recent.partition_point(|batch| batch.position <= limit).checked_sub(1);
-        if let Some(boundary) = recent.map(|at| self.recent[at]).filter(|found| found.position > start.position) {
-            return Ok(boundary);
+        if let Some(found) = recent.map(|at| self.recent[at]).filter(|found| found.position > start.position) {
+            return Ok(Boundary { position: found.position, offset: found.base_offset });
         }
         let after_start = Boundary { position: start.end, offset: start.next_offset };
         let hint = self.offset_index.floor_position(limit).unwrap_or(0);
@@ -266,8 +281,7 @@ impl Segment {
 
     /// A walk over the batches between two positions, the first of which must be a boundary.
     pub fn headers(&self, position: u64, end: u64) -> Headers {
-        let (file, stem) = (self.file.clone(), self.stem.clone());
-        Headers { file, stem, position, end, buffer: [0; WALK_BYTES], buffered_at: 0, buffered: 0 }
+        Headers::new(self.file.clone(), self.stem.clone(), position, end)
     }
 
     /// A position from which to look for a timestamp.
@@ -288,8 +302,18 @@ impl Segment {
     /// is no such batch. The indexes must be in memory.
     pub fn truncate(&mut self, offset: Offset) -> Result<Option<u64>, LogError> {
         let Some(span) = self.find(offset)? else { return Ok(None) };
-        self.forget_from(Boundary { position: span.position, offset: span.base_offset })?;
+        let end = if span.base_offset > offset { self.end_before(span.position)? } else { span.base_offset };
+        self.forget_from(Boundary { position: span.position, offset: end })?;
         Ok(Some(span.position))
+    }
+
+    /// Where the batch ends that lies before a position.
+    fn end_before(&self, position: u64) -> Result<Offset, LogError> {
+        let (mut headers, mut end) = (self.headers(0, position), self.base_offset);
+        while let Some((header, _)) = headers.next()? {
+            end = header.next_offset();
+        }
+        Ok(end)
     }
 
     /// Forgets everything from a boundary on; the file itself is left to the caller. The indexes must be in memory.
@@ -324,8 +348,13 @@ impl Segment {
 
     /// The segment is not written any more: its indexes go to their files. Returns those, to be synced.
     pub fn close(&mut self, disk: &Disk) -> Result<[File; 2], LogError> {
+        self.close_beside(disk, "")
+    }
+
+    /// As [`Self::close`], to files that have this suffix to their names until [`Self::take_place`].
+    pub fn close_beside(&mut self, disk: &Disk, suffix: &str) -> Result<[File; 2], LogError> {
         self.time_index.append(self.largest);
-        let (index, time_index) = (self.path("index"), self.path("timeindex"));
+        let (index, time_index) = (self.path("index") + suffix, self.path("timeindex") + suffix);
         let stored =
             self.offset_index.store(disk, index.clone()).map_err(|error| LogError::io("write", index, error))?;
         let path = time_index.clone();
@@ -333,6 +362,12 @@ impl Segment {
             self.time_index.store(disk, time_index).map_err(|error| LogError::io("write", path, error))?;
         self.recent = VecDeque::new();
         Ok([stored, stored_times])
+    }
+
+    /// Its files have the names of a segment now.
+    pub fn take_place(&mut self) {
+        self.offset_index.moved_to(self.path("index"));
+        self.time_index.moved_to(self.path("timeindex"));
     }
 
     /// Writes the indexes to their files, for a clean stop, and keeps them in memory.
@@ -426,7 +461,7 @@ impl Segment {
             if tail.len() == RECENT_MAX {
                 tail.pop_front();
             }
-            tail.push_back(Boundary { position, offset: header.base_offset });
+            tail.push_back(Span::of(&header, position));
             end_offset = header.next_offset();
         }
         let first = if end > 0 { self.headers(0, end).next()? } else { None };
@@ -464,6 +499,11 @@ pub(crate) struct Headers {
 }
 
 impl Headers {
+    /// Over the batches of a file between two positions.
+    pub fn new(file: File, stem: Arc<str>, position: u64, end: u64) -> Self {
+        Self { file, stem, position, end, buffer: [0; WALK_BYTES], buffered_at: 0, buffered: 0 }
+    }
+
     /// The next batch's header and its position; nothing at the end.
     ///
     /// # Errors

@@ -127,6 +127,11 @@ impl TimeIndex {
         self.entries.store(disk, path)
     }
 
+    /// The file that is searched has another name now.
+    pub fn moved_to(&mut self, path: String) {
+        self.entries.moved_to(path);
+    }
+
     /// Writes the file, and stays in memory.
     pub fn write(&mut self, disk: &Disk, path: &str) -> io::Result<File> {
         self.entries.write(disk, path)

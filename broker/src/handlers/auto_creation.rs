@@ -3,9 +3,14 @@
 //! Each is asked of the controller once at a time, however many clients want it (`DefaultAutoTopicCreationManager`).
 
 use super::{Services, context::RequestContext, forward, view::text};
+use crate::{config::Settings, coordinator::OFFSETS_TOPIC};
 use protocol::{
     error_code::ErrorCode,
-    messages::{CreateTopicsRequest, create_topics_request::CreatableTopic, topic_name},
+    messages::{
+        CreateTopicsRequest, StrBytes,
+        create_topics_request::{CreatableTopic, CreatableTopicConfig},
+        topic_name,
+    },
 };
 use runtime::{sync::Lock, time::Instant};
 use std::collections::BTreeSet;
@@ -70,11 +75,12 @@ impl Drop for Asked<'_> {
 
 /// Asks the controller, and says whether every topic exists now.
 async fn request(services: &Services, context: &RequestContext, names: &[String], deadline: Instant) -> bool {
-    let topic = |name: &String| {
-        CreatableTopic::default()
+    let topic = |name: &String| match name.as_str() {
+        OFFSETS_TOPIC => offsets_topic(&services.settings),
+        name => CreatableTopic::default()
             .with_name(topic_name(name))
             .with_num_partitions(services.settings.num_partitions)
-            .with_replication_factor(services.settings.default_replication_factor)
+            .with_replication_factor(services.settings.default_replication_factor),
     };
     let timeout = i32::try_from((deadline - runtime::time::now()).as_millis()).unwrap_or(i32::MAX);
     let request =
@@ -99,4 +105,20 @@ async fn request(services: &Services, context: &RequestContext, names: &[String]
             false
         }
     }
+}
+
+/// The topic in which groups live (`GroupCoordinator.groupMetadataTopicConfigs`).
+fn offsets_topic(settings: &Settings) -> CreatableTopic {
+    let config = |name: &str, value: String| {
+        CreatableTopicConfig::default().with_name(text(name)).with_value(Some(StrBytes::from_string(value)))
+    };
+    CreatableTopic::default()
+        .with_name(topic_name(OFFSETS_TOPIC))
+        .with_num_partitions(settings.offsets_topic_partitions)
+        .with_replication_factor(settings.offsets_topic_replicas)
+        .with_configs(vec![
+            config("cleanup.policy", "compact".to_owned()),
+            config("segment.bytes", settings.offsets_topic_segment_bytes.to_string()),
+            config("compression.type", "producer".to_owned()),
+        ])
 }

@@ -294,6 +294,18 @@ impl Partition {
         Some(Ticket { partition: self.clone(), place, told: false, is_awaited: false })
     }
 
+    /// A place in the queue of whoever appended nothing and waits all the same: for what it has seen.
+    pub(super) fn wait_for(
+        self: &Arc<Self>,
+        replica: &mut Guard<'_, Replica>,
+        leader_epoch: LeaderEpoch,
+        end: Offset,
+    ) -> Ticket {
+        let waiter = Waiter { waker: None, base_offset: end.plus(-1), duplicate: true };
+        let place = replica.acknowledgements.park(leader_epoch, end, waiter);
+        Ticket { partition: self.clone(), place, told: false, is_awaited: false }
+    }
+
     /// S01 of the bug zoo: the producer hears of success before anything is in the log.
     fn acknowledge_before_append(&self, replica: &Replica, headers: &[BatchHeader], leader_epoch: LeaderEpoch) {
         mutant_diverged!("S01");

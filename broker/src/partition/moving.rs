@@ -25,6 +25,8 @@ pub struct CopyView {
     pub epochs: Vec<EpochEntry>,
     /// Its settings.
     pub config: LogConfig,
+    /// Whether offsets may be missing in it.
+    pub has_gaps: bool,
 }
 
 /// The log stands still until this is dropped.
@@ -56,6 +58,7 @@ impl Partition {
             log_end_offset: replica.log.log_end_offset(),
             epochs: replica.log.epochs().to_vec(),
             config: replica.log.config().clone(),
+            has_gaps: replica.log.has_gaps(),
         })
     }
 

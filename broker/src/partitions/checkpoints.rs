@@ -39,6 +39,7 @@ impl Partitions {
                     let retention = time::now() >= retention_at;
                     self.flush_due_logs().await;
                     self.checkpoint_all_log_starts().await;
+                    self.checkpoint_all_cleaned().await;
                     if retention {
                         self.delete_old_segments().await;
                     }
@@ -106,6 +107,7 @@ impl Partitions {
             self.fail_if(number, written);
             drop(held);
             self.checkpoint_log_starts(number).await;
+            self.checkpoint_cleaned(number).await;
         }
     }
 
@@ -135,6 +137,28 @@ impl Partitions {
         log_starts
     }
 
+    /// Writes down up to where logs are clean that were cut since.
+    async fn checkpoint_all_cleaned(&self) {
+        for (number, _) in self.working_directories() {
+            self.checkpoint_cleaned(number).await;
+        }
+    }
+
+    /// Writes down up to where each compacted log of a directory is clean. When that cannot be, the directory has failed.
+    pub(super) async fn checkpoint_cleaned(&self, number: usize) {
+        let directory = &self.directories[number];
+        let mut held = directory.checkpoints.lock().await;
+        let mut cleaned = Checkpoint::default();
+        for partition in self.all_in(number) {
+            if let Some(first_dirty) = partition.first_dirty_offset() {
+                cleaned.set(partition.topic(), partition.id().partition, first_dirty);
+            }
+        }
+        let written = replace(directory, &mut held.cleaned, cleaned, checkpoint::CLEANER).await;
+        drop(held);
+        self.fail_if(number, written);
+    }
+
     /// Forgets what was written down of an earlier topic's log of this name, durably: the files know names only, and a crash
     /// would take its high watermark, its start, and how much of it is durable for the new log's.
     ///
@@ -143,11 +167,12 @@ impl Partitions {
     pub(super) async fn forget(&self, number: usize, topic: &str, partition: PartitionIndex) -> Result<(), LogError> {
         let directory = &self.directories[number];
         let mut held = directory.checkpoints.lock().await;
-        let Checkpoints { high_watermarks, recovery_points, log_starts } = &mut *held;
+        let Checkpoints { high_watermarks, recovery_points, log_starts, cleaned } = &mut *held;
         let files = [
             (high_watermarks, checkpoint::HIGH_WATERMARK),
             (recovery_points, checkpoint::RECOVERY_POINT),
             (log_starts, checkpoint::LOG_START),
+            (cleaned, checkpoint::CLEANER),
         ];
         for (held, name) in files {
             if held.get(topic, partition).is_none() {

@@ -29,7 +29,7 @@ impl Partitions {
     }
 
     /// Removes files after `file.delete.delay.ms`, so that fetches that are being answered find them.
-    fn remove_segments_later(&self, partition: &Partition, deleted: DeletedFiles) {
+    pub(super) fn remove_segments_later(&self, partition: &Partition, deleted: DeletedFiles) {
         if deleted.is_empty() {
             return;
         }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use storage::directory::{CleanShutdown, Kind, MetaProperties};
-use storage::{Checkpoint, Log, LogError, Recovery, checkpoint, directory};
+use storage::{Checkpoint, Log, LogConfig, LogError, Recovery, checkpoint, directory};
 
 /// The rank of the place where the channel of failures waits to be taken.
 const FAILURES_RANK: u8 = 6;
@@ -248,6 +248,7 @@ async fn open_directory(config: &PartitionsConfig, disk: Disk) -> Result<Opened,
         high_watermarks: read(checkpoint::HIGH_WATERMARK)?,
         recovery_points: read(checkpoint::RECOVERY_POINT)?,
         log_starts: read(checkpoint::LOG_START)?,
+        cleaned: read(checkpoint::CLEANER)?,
     };
     let directory =
         Directory { disk, id, failed: AtomicBool::new(false), checkpoints: AsyncMutex::new(checkpoints), _lock: lock };
@@ -299,12 +300,13 @@ async fn load_logs(
                 };
                 let start = checkpoints.log_starts.get(&topic, partition);
                 let high_watermark = checkpoints.high_watermarks.get(&topic, partition);
+                let cleaned = checkpoints.cleaned.get(&topic, partition);
                 let (config, context, disk) = (config.clone(), context.clone(), disk.clone());
                 loading.push(async move {
                     let place = Place { name, topic, partition, number };
                     // A task of its own, so that several processors recover at once.
                     let opened = task::spawn(async move {
-                        let log = open_log(&config, &disk, &place, recovery, start).await;
+                        let log = open_log(&config, &disk, &place, recovery, (start, cleaned)).await;
                         log.map(|log| place.with(log, high_watermark, context)).map_err(|error| (place.name, error))
                     });
                     opened.await
@@ -379,12 +381,18 @@ async fn open_log(
     disk: &Disk,
     place: &Place,
     recovery: Recovery,
-    start: Option<Offset>,
+    (start, cleaned): (Option<Offset>, Option<Offset>),
 ) -> Result<Log, LogError> {
     // The topic's own settings come with the metadata; until then the broker's hold.
-    let topic_config = TopicConfig::resolve(&Image::default(), &config.properties, &place.topic);
+    let known = log_config(&TopicConfig::resolve(&Image::default(), &config.properties, &place.topic));
     let begins = (recovery, start.unwrap_or(Offset::ZERO));
-    let log = Log::open_from(disk, &place.name, log_config(&topic_config), begins, wall_now()).await?;
+    // A log that was cleaned has gaps, also one that Kafka cleaned.
+    let opened = LogConfig { compacts: known.compacts || cleaned.is_some(), ..known.clone() };
+    let mut log = Log::open_from(disk, &place.name, opened, begins, wall_now()).await?;
+    log.set_config(known);
+    if let Some(cleaned) = cleaned {
+        log.set_first_dirty_offset(cleaned);
+    }
     if log.partition() != place.partition {
         let what = format!("it holds partition {}", log.partition());
         return Err(LogError::Malformed { path: place.name.clone(), what });

@@ -205,6 +205,9 @@ impl Partitions {
         let view = partition.copy_view().ok_or(MoveError::Offline)?;
         let (disk, of) = (self.directories[to].disk.clone(), partition.id());
         let mut copy = Log::create(&disk, name, of.topic_id, of.partition, view.config.clone(), wall_now()).await?;
+        if view.has_gaps {
+            copy.expect_gaps()?;
+        }
         self.catch_up(partition, &view, &mut copy, progress).await?;
         if self.directories.len() > 1 {
             self.assign(of, to);
@@ -284,8 +287,10 @@ impl Partitions {
             }
             let from = copy.log_end_offset().max(view.log_start_offset);
             let piece = partition.read_to_copy(from, view, PIECE_BYTES)?.ok_or(MoveError::Changed)?;
-            if copy.log_end_offset() < piece.base_offset {
-                copy.truncate_fully_and_start_at(piece.base_offset)?.await?;
+            // Where offsets are missing the next batch may begin later than what was asked for.
+            let begins = piece.base_offset.min(from);
+            if copy.log_end_offset() < begins {
+                copy.truncate_fully_and_start_at(begins)?.await?;
             }
             if piece.slice.is_empty() {
                 progress.end_offset.store(copy.log_end_offset().0, Ordering::Relaxed);

@@ -1,5 +1,6 @@
 //! A broker's replicas over starts, stops and changes of the metadata, on simulated disks.
 
+mod cleaning;
 mod damage;
 mod moving;
 

@@ -10,6 +10,7 @@ mod administration;
 mod configs;
 mod connections;
 mod data;
+mod groups;
 mod logs;
 mod restarts;
 mod support;

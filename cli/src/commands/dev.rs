@@ -43,6 +43,9 @@ pub fn set(properties: &mut Properties, port: u16, controller_port: u16, data: &
         ("controller.quorum.voters", &format!("1@127.0.0.1:{controller_port}")),
         ("log.dirs", data),
         ("auto.create.topics.enable", "true"),
+        ("offsets.topic.num.partitions", "3"),
+        ("offsets.topic.replication.factor", "1"),
+        ("group.initial.rebalance.delay.ms", "0"),
     ] {
         properties.set(key, value, Origin::DevelopmentMode)?;
     }

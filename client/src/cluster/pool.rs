@@ -17,6 +17,8 @@ pub enum Lane {
     Fetch,
     /// Produce requests, which wait for replication.
     Produce,
+    /// What a member of a group says to its coordinator, which waits for the other members.
+    Group,
 }
 
 /// A connection that lived this long was a good one: its end does not lengthen the wait for the next.

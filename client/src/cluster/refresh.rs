@@ -62,12 +62,17 @@ async fn refresh_for_ever(shared: Arc<Shared>) {
             state.refreshes_started += 1;
             state.refreshes_started
         };
-        let answer = ask_in_turn(&shared, turn).await;
+        let request = request(&shared);
+        let answer = ask_in_turn(&shared, &request, turn).await;
         turn = turn.wrapping_add(1);
         finished = time::now();
         let error = match answer {
             Ok(response) => {
-                shared.state.lock().view.apply(&response);
+                let view = &mut shared.state.lock().view;
+                match request.topics {
+                    Some(_) => view.apply(&response),
+                    None => view.apply_listing(&response),
+                }
                 failures = 0;
                 None
             }
@@ -105,9 +110,12 @@ fn candidates(shared: &Shared, turn: usize) -> VecDeque<Candidate> {
 }
 
 /// Asks one candidate, and one more each time a while passes or one fails, until one has answered.
-async fn ask_in_turn(shared: &Arc<Shared>, turn: usize) -> Result<MetadataResponse, ClientError> {
+async fn ask_in_turn(
+    shared: &Arc<Shared>,
+    request: &MetadataRequest,
+    turn: usize,
+) -> Result<MetadataResponse, ClientError> {
     let mut left = candidates(shared, turn);
-    let request = request(shared);
     let (answered, mut answers) = mpsc::channel(left.len().max(1));
     let mut last = "the bootstrap list is empty".to_owned();
     let mut asked = 0usize;
@@ -140,7 +148,7 @@ fn request(shared: &Shared) -> MetadataRequest {
     let state = shared.state.lock();
     let topics = state.tracked.iter().map(|topic| MetadataRequestTopic::default().with_name(Some(topic_name(topic))));
     MetadataRequest::default()
-        .with_topics(Some(topics.collect()))
+        .with_topics((!state.tracks_all).then(|| topics.collect()))
         .with_allow_auto_topic_creation(shared.options.allow_auto_topic_creation)
 }
 

@@ -110,6 +110,29 @@ impl ClusterView {
         self.errors.get(name).copied()
     }
 
+    /// The topics that exist, by name: those that the newest answer about them says nothing against.
+    pub fn existing(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Topic>)> {
+        self.topics.iter().filter(|(name, _)| !self.is_gone(name))
+    }
+
+    /// A topic by name, if it exists as far as is known.
+    pub fn existing_topic(&self, name: &str) -> Option<&Arc<Topic>> {
+        self.topics.get(name).filter(|_| !self.is_gone(name))
+    }
+
+    fn is_gone(&self, name: &str) -> bool {
+        self.errors.get(name) == Some(&ErrorCode::UnknownTopicOrPartition)
+    }
+
+    /// Takes in an answer about all topics: one that it leaves out does not exist.
+    pub fn apply_listing(&mut self, response: &MetadataResponse) {
+        self.apply(response);
+        let listed: BTreeSet<&str> =
+            response.topics.iter().filter_map(|topic| topic.name.as_ref()).map(|name| name.as_str()).collect();
+        let gone: Vec<Arc<str>> = self.topics.keys().filter(|name| !listed.contains(&***name)).cloned().collect();
+        self.errors.extend(gone.into_iter().map(|name| (name, ErrorCode::UnknownTopicOrPartition)));
+    }
+
     /// Who leads the partition, if somebody does whose address is known: a broker that is behind may leave it out.
     pub fn leader(&self, partition: &PartitionName) -> Option<Leader> {
         let known = self.topics.get(&partition.topic)?.partitions.get(&partition.partition)?;
@@ -281,6 +304,21 @@ mod tests {
         assert_eq!(view.leader(&partition()).map(|leader| leader.broker), Some(BrokerId(1)));
         view.apply(&orders(1, 1, 4));
         assert_eq!(view.topic_error("orders"), None);
+    }
+
+    #[test]
+    fn a_topic_that_a_listing_leaves_out_does_not_exist() {
+        let mut view = ClusterView::default();
+        view.apply_listing(&orders(1, 1, 4));
+        assert_eq!(view.existing().count(), 1);
+        let mut none = orders(1, 1, 4);
+        none.topics.clear();
+        view.apply(&none);
+        assert_eq!(view.existing().count(), 1, "it was not asked about");
+        view.apply_listing(&none);
+        assert_eq!((view.existing().count(), view.existing_topic("orders")), (0, None));
+        view.apply_listing(&orders(1, 1, 4));
+        assert_eq!(view.existing().count(), 1);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Driven by `consumer`, within a poll; each request has a task of its own.
 
 use super::fetched::Fetched;
+use super::group::committed;
 use super::offsets::{self, Answers, EARLIEST, LATEST, code_of};
 use super::positions::{Errand, Position, Question, ResetTo, Ticket};
 use super::{Arrival, IsolationLevel, Shared, now};
@@ -15,7 +16,7 @@ use protocol::ids::{BrokerId, LeaderEpoch, MonotonicMillis, Offset, TopicId, Wal
 use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use protocol::messages::fetch_response::{NodeEndpoint, PartitionData};
 use protocol::messages::{FetchRequest, FetchResponse, WireBrokerId, topic_name};
-use runtime::task;
+use runtime::{task, time};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -34,8 +35,12 @@ struct Errands {
     records: Vec<(Errand, Position)>,
 }
 
-/// Asks the leaders what can be asked now. Returns when to look again.
+/// Asks the leaders, and the group's coordinator, what can be asked now. Returns when to look again.
 pub(super) fn ask(shared: &Arc<Shared>) -> Option<MonotonicMillis> {
+    let (awaiting, look_at) = shared.state.lock().positions.plan_committed(now());
+    if !awaiting.is_empty() {
+        task::spawn(committed::ask_committed(shared.clone(), awaiting));
+    }
     let plan = shared.state.lock().positions.plan(now(), |partition| shared.cluster.leader(partition));
     if plan.wants_leader {
         shared.cluster.request_refresh();
@@ -46,6 +51,10 @@ pub(super) fn ask(shared: &Arc<Shared>) -> Option<MonotonicMillis> {
         match errand.question {
             Question::Offset(ResetTo::Earliest) => errands.offsets.push((errand, EARLIEST)),
             Question::Offset(ResetTo::Latest) => errands.offsets.push((errand, LATEST)),
+            Question::Offset(ResetTo::ByDuration(age)) => {
+                let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+                errands.offsets.push((errand, WallMillis(time::wall_now().saturating_sub(age).max(0))));
+            }
             Question::EpochEnd(leader_epoch) => errands.epoch_ends.push((errand, leader_epoch)),
             Question::Records(position) => errands.records.push((errand, position)),
         }
@@ -61,7 +70,7 @@ pub(super) fn ask(shared: &Arc<Shared>) -> Option<MonotonicMillis> {
             task::spawn(ask_records(shared.clone(), broker, errands.records));
         }
     }
-    plan.wake_at
+    plan.wake_at.into_iter().chain(look_at).min()
 }
 
 async fn ask_offsets(shared: Arc<Shared>, broker: BrokerId, errands: Vec<(Errand, WallMillis)>) {
@@ -74,6 +83,10 @@ async fn ask_offsets(shared: Arc<Shared>, broker: BrokerId, errands: Vec<(Errand
     hand_in(&shared, broker, errands, answers, |positions, errand, listed| match listed.offset {
         Some(offset) => {
             positions.offset_told(&errand.partition, errand.ticket, offset);
+            true
+        }
+        None if matches!(errand.question, Question::Offset(ResetTo::ByDuration(_))) => {
+            positions.nothing_so_late(&errand.partition, errand.ticket);
             true
         }
         None => false,

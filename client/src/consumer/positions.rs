@@ -9,6 +9,7 @@ use crate::cluster::Leader;
 use protocol::error_code::ErrorCode;
 use protocol::ids::{BrokerId, LeaderEpoch, MonotonicMillis, Offset};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// Where to begin when there is no position, or its data is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,6 +18,8 @@ pub enum ResetTo {
     Earliest,
     /// Behind the last record.
     Latest,
+    /// At the first record that is not older than this (`by_duration`, KIP-1106); behind the last one if all are.
+    ByDuration(Duration),
 }
 
 /// The next record to read.
@@ -94,6 +97,8 @@ pub struct Plan {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
+    /// Waits for what the group has committed.
+    Awaiting,
     Resetting(ResetTo),
     Validating {
         position: Position,
@@ -111,6 +116,8 @@ struct Tracked {
     state: State,
     /// A question is under way, or its records are not all taken.
     is_busy: bool,
+    /// Its user wants no records of it at the moment.
+    is_paused: bool,
     /// The newest leader epoch under which the position is known to be good.
     validated_in: LeaderEpoch,
     retry_at: MonotonicMillis,
@@ -138,11 +145,24 @@ impl Positions {
 
     /// Replaces the assignment. Partitions that stay keep their position, new ones begin as the policy says.
     pub fn assign(&mut self, partitions: impl IntoIterator<Item = PartitionName>) {
+        self.replace(partitions, Self::begin);
+    }
+
+    /// As [`Positions::assign`], for a member of a group: new partitions wait for what the group has committed.
+    pub fn assign_committed(&mut self, partitions: impl IntoIterator<Item = PartitionName>) {
+        self.replace(partitions, |positions, partition| positions.set(&partition, State::Awaiting));
+    }
+
+    fn replace(
+        &mut self,
+        partitions: impl IntoIterator<Item = PartitionName>,
+        begin: impl Fn(&mut Self, PartitionName),
+    ) {
         let mut before = std::mem::take(&mut self.partitions);
         for partition in partitions {
             match before.remove(&partition) {
                 Some(tracked) => drop(self.partitions.insert(partition, tracked)),
-                None => self.begin(partition),
+                None => begin(self, partition),
             }
         }
         let assigned = &self.partitions;
@@ -192,10 +212,12 @@ impl Positions {
 
     fn set(&mut self, partition: &PartitionName, state: State) {
         self.ticket_next += 1;
+        let is_paused = self.partitions.get(partition).is_some_and(|tracked| tracked.is_paused);
         let tracked = Tracked {
             ticket: Ticket(self.ticket_next),
             state,
             is_busy: false,
+            is_paused,
             validated_in: LeaderEpoch::UNKNOWN,
             retry_at: MonotonicMillis(0),
             asked_in: LeaderEpoch::UNKNOWN,
@@ -208,7 +230,66 @@ impl Positions {
     pub fn position(&self, partition: &PartitionName) -> Option<Position> {
         match self.partitions.get(partition)?.state {
             State::Fetching(position) | State::Validating { position, .. } => Some(position),
-            State::Resetting(_) | State::Resting => None,
+            State::Awaiting | State::Resetting(_) | State::Resting => None,
+        }
+    }
+
+    /// Wants no records of a partition until [`Positions::resume`]; what has arrived of it is fetched again then. False when it
+    /// is not assigned.
+    pub fn pause(&mut self, partition: &PartitionName) -> bool {
+        let Some(tracked) = self.partitions.get_mut(partition) else { return false };
+        if !tracked.is_paused {
+            tracked.is_paused = true;
+            if matches!(tracked.state, State::Fetching(_)) {
+                self.ticket_next += 1;
+                tracked.ticket = Ticket(self.ticket_next);
+                tracked.is_busy = false;
+                tracked.fetched_from = None;
+            }
+        }
+        true
+    }
+
+    /// Wants records of a partition again. False when it is not assigned.
+    pub fn resume(&mut self, partition: &PartitionName) -> bool {
+        self.partitions.get_mut(partition).map(|tracked| tracked.is_paused = false).is_some()
+    }
+
+    /// The paused partitions, in order.
+    pub fn paused(&self) -> impl Iterator<Item = &PartitionName> {
+        self.partitions.iter().filter(|(_, tracked)| tracked.is_paused).map(|(partition, _)| partition)
+    }
+
+    /// What to commit: where each partition is that is known to be somewhere.
+    pub fn consumed(&self) -> impl Iterator<Item = (&PartitionName, Position)> {
+        self.partitions.keys().filter_map(|partition| Some((partition, self.position(partition)?)))
+    }
+
+    /// The partitions to ask the group's coordinator about at `now`, and when to look again if there are others.
+    pub fn plan_committed(&mut self, now: MonotonicMillis) -> (Vec<(PartitionName, Ticket)>, Option<MonotonicMillis>) {
+        let (mut asked, mut wake_at) = (Vec::new(), None);
+        let awaiting = self.partitions.iter_mut();
+        for (partition, tracked) in awaiting.filter(|(_, tracked)| tracked.state == State::Awaiting && !tracked.is_busy)
+        {
+            if now < tracked.retry_at {
+                wake_at = Some(wake_at.map_or(tracked.retry_at, |at: MonotonicMillis| at.min(tracked.retry_at)));
+                continue;
+            }
+            tracked.is_busy = true;
+            asked.push((partition.clone(), tracked.ticket));
+        }
+        (asked, wake_at)
+    }
+
+    /// The coordinator said where the group is in a partition, nothing when it has committed nothing: then it begins as the
+    /// policy says.
+    pub fn committed_told(&mut self, partition: &PartitionName, ticket: Ticket, committed: Option<Position>) {
+        if !self.is_current(partition, ticket) {
+            return;
+        }
+        match committed {
+            Some(position) => drop(self.seek(partition, position)),
+            None => self.begin(partition.clone()),
         }
     }
 
@@ -221,10 +302,10 @@ impl Positions {
         let busy = self.partitions.values().filter(|tracked| tracked.is_busy);
         let untaken: BTreeSet<BrokerId> = busy.filter_map(|tracked| tracked.fetched_from).collect();
         for (partition, tracked) in &mut self.partitions {
-            if tracked.is_busy || tracked.state == State::Resting {
+            if tracked.is_busy || matches!(tracked.state, State::Resting | State::Awaiting) {
                 continue;
             }
-            let Some(leader) = leader(partition) else {
+            let Some(leader) = leader(partition).filter(|leader| tracked.can_be_judged_by(*leader)) else {
                 plan.wants_leader = true;
                 continue;
             };
@@ -234,6 +315,9 @@ impl Positions {
             }
             let question = tracked.question(leader);
             if matches!(question, Question::Records(_)) {
+                if tracked.is_paused {
+                    continue;
+                }
                 if self.fetching.contains(&leader.broker) || untaken.contains(&leader.broker) {
                     continue;
                 }
@@ -269,6 +353,13 @@ impl Positions {
         // The epoch that ListOffsets names is of the record at the offset, not of the one before: it validates nothing.
         tracked.state = State::Fetching(Position { offset, leader_epoch: None });
         tracked.validated_in = tracked.asked_in;
+    }
+
+    /// The leader has no record as late as was asked: the next one comes behind the last.
+    pub fn nothing_so_late(&mut self, partition: &PartitionName, ticket: Ticket) {
+        if self.is_current(partition, ticket) {
+            self.set(partition, State::Resetting(ResetTo::Latest));
+        }
     }
 
     /// The leader said where the position's leader epoch ends in its log; `end` is nothing when it does not know the epoch.
@@ -377,6 +468,20 @@ fn tracked_retry_now(tracked: Option<&mut Tracked>) {
 }
 
 impl Tracked {
+    /// Whether a leader may say if a position from elsewhere is good: one of an older leader epoch than the position's has not
+    /// heard of it, and would call it truncated (`Metadata.updateLastSeenEpochIfNewer`).
+    fn can_be_judged_by(&self, leader: Leader) -> bool {
+        match self.state {
+            State::Validating { position, out_of_range: false } if self.validated_in == LeaderEpoch::UNKNOWN => {
+                leader.leader_epoch == LeaderEpoch::UNKNOWN
+                    || position.leader_epoch.is_none_or(|leader_epoch| leader_epoch <= leader.leader_epoch)
+            }
+            State::Validating { .. } | State::Fetching(_) | State::Awaiting | State::Resetting(_) | State::Resting => {
+                true
+            }
+        }
+    }
+
     /// What to ask `leader`. A position that was good under an older leader epoch is validated first.
     fn question(&mut self, leader: Leader) -> Question {
         if let State::Fetching(position) = self.state
@@ -392,7 +497,7 @@ impl Tracked {
                 Some(leader_epoch) => Question::EpochEnd(leader_epoch),
                 None => Question::Records(position),
             },
-            State::Resting => unreachable!("a resting partition is not asked about"),
+            State::Resting | State::Awaiting => unreachable!("its leader is not asked about it"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the brokers of a test's cluster answer.
 
-use super::{FakeCluster, Fault, TOPIC};
+use super::{FakeCluster, Fault, TOPIC, group};
 use bytes::BytesMut;
 use protocol::api::{self, FinalizedFeatures, Plane, api_versions_response};
 use protocol::error_code::ErrorCode;
@@ -78,7 +78,9 @@ pub(super) async fn answer(
         }
         api::INCREMENTAL_ALTER_CONFIGS => Some(encode(head, &alter_configs(broker, &body(head)))),
         api::DESCRIBE_TOPIC_PARTITIONS => Some(encode(head, &describe_topics(cluster, body(head)))),
-        other => panic!("no test asks for {other:?}"),
+        other => Some(
+            group::answer(cluster, broker, head, fault).await.unwrap_or_else(|| panic!("no test asks for {other:?}")),
+        ),
     }
 }
 
@@ -95,11 +97,11 @@ fn alter_configs(broker: BrokerId, request: &IncrementalAlterConfigsRequest) -> 
     IncrementalAlterConfigsResponse::default().with_responses(request.resources.iter().map(outcome).collect())
 }
 
-fn body<T: Request>(head: &RequestHead) -> T {
+pub(super) fn body<T: Request>(head: &RequestHead) -> T {
     decode_body(head).expect("our own requests are sound")
 }
 
-fn encode<T: Encodable + HeaderVersion>(head: &RequestHead, response: &T) -> BytesMut {
+pub(super) fn encode<T: Encodable + HeaderVersion>(head: &RequestHead, response: &T) -> BytesMut {
     encode_response(head.correlation_id, head.api_version, response).expect("an answer fits its version")
 }
 

@@ -47,7 +47,7 @@ fn request(key: i16, version: i16, rest: &[u8]) -> Bytes {
 #[test]
 fn what_is_not_served_here_closes_the_connection() {
     let refused = |key, version, plane| parse_request_head(request(key, version, &[0]), plane).unwrap_err();
-    assert!(matches!(refused(10, 0, Plane::Client), FrameError::UnknownApi(ApiKey(10))));
+    assert!(matches!(refused(24, 0, Plane::Client), FrameError::UnknownApi(ApiKey(24))));
     assert!(matches!(refused(56, 3, Plane::Client), FrameError::UnknownApi(ApiKey(56))));
     assert!(matches!(refused(20_000, 0, Plane::InterBroker), FrameError::UnknownApi(_)));
     assert!(matches!(refused(0, 9, Plane::Controller), FrameError::UnknownApi(_)));

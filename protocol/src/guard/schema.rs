@@ -5,6 +5,7 @@
 mod admin;
 mod cluster;
 mod control;
+mod groups;
 mod internal;
 mod logs;
 mod partitions;
@@ -14,6 +15,7 @@ mod records;
 pub use admin::*;
 pub use cluster::*;
 pub use control::*;
+pub use groups::*;
 pub use internal::*;
 pub use logs::*;
 pub use partitions::*;

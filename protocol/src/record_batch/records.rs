@@ -56,6 +56,11 @@ impl<'a> RecordView<'a> {
         let mut rest = self.header_bytes;
         (0..self.header_count).map_while(move |_| take_header(&mut rest).ok())
     }
+
+    /// How many headers it has, and their bytes as they are in the batch.
+    pub(super) fn raw_headers(&self) -> (i32, &'a [u8]) {
+        (self.header_count as i32, self.header_bytes)
+    }
 }
 
 /// The records of a batch, one after another. After the first error nothing more comes.

@@ -143,12 +143,25 @@ fn check_keys(header: &BatchHeader, batch: &[u8], budget: usize) -> Result<(), B
 /// # Errors
 /// `OutOfOrderOffset` where a batch does not begin where the one before it ended; else what is wrong with a batch.
 pub fn validate_replicated(bytes: &[u8], expected: Offset) -> Result<Vec<BatchHeader>, BatchError> {
+    check_replicated(bytes, expected, false)
+}
+
+/// As [`validate_replicated`], of a log that was compacted: offsets may be missing before a batch.
+///
+/// # Errors
+/// `OutOfOrderOffset` where a batch begins before the one before it ended; else what is wrong with a batch.
+pub fn validate_compacted(bytes: &[u8], expected: Offset) -> Result<Vec<BatchHeader>, BatchError> {
+    check_replicated(bytes, expected, true)
+}
+
+fn check_replicated(bytes: &[u8], expected: Offset, gaps: bool) -> Result<Vec<BatchHeader>, BatchError> {
     let mut headers = Vec::new();
     let mut expected = expected;
     for batch in batches(bytes) {
         let (header, batch) = batch?;
         check_crc(&header, batch)?;
-        if header.base_offset != expected || header.last_offset_delta < 0 {
+        let follows = header.base_offset == expected || (gaps && header.base_offset > expected);
+        if !follows || header.last_offset_delta < 0 {
             return Err(BatchError::OutOfOrderOffset { expected, got: header.base_offset });
         }
         if header.compression().is_none() {

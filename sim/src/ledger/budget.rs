@@ -119,6 +119,7 @@ impl Ledger {
             | LogEvent::Appended { .. }
             | LogEvent::Synced { .. }
             | LogEvent::Failed { .. }
+            | LogEvent::Cleaned { .. }
             | LogEvent::Epochs { .. } => {}
         }
     }

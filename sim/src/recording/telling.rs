@@ -82,6 +82,10 @@ fn log(event: &LogEvent) -> Telling {
         LogEvent::Synced { partition, up_to } => told(partition, false, format!("has all below {up_to} on its device")),
         LogEvent::Failed { partition, .. } => told(partition, true, "cannot write its log".into()),
         LogEvent::StartAdvanced { partition, to } => told(partition, false, format!("keeps nothing below {to}")),
+        LogEvent::Cleaned { partition, from, to, batches } => {
+            let removed: usize = batches.iter().map(|batch| batch.removed.len()).sum();
+            told(partition, true, format!("cleans its log from {from} to {to}, of {removed} records"))
+        }
         LogEvent::Deleted { partition } => told(partition, true, "deletes its log".into()),
         LogEvent::Epochs { partition, entries } => {
             let epochs: Vec<String> =
@@ -112,19 +116,13 @@ fn replica(event: &ReplicaEvent) -> Telling {
         }
         ReplicaEvent::BecameLeader { partition, leader_epoch, isr, high_watermark, .. } => {
             let isr = list(isr);
-            told(
-                Some(partition),
-                true,
-                format!("leads in epoch {leader_epoch}: isr {isr}, high watermark {high_watermark}"),
-            )
+            let what = format!("leads in epoch {leader_epoch}: isr {isr}, high watermark {high_watermark}");
+            told(Some(partition), true, what)
         }
         ReplicaEvent::BecameFollower { partition, leader_epoch, leader, log_end_offset, .. } => {
             let leader = leader.map_or("nobody".to_owned(), |leader| leader.to_string());
-            told(
-                Some(partition),
-                true,
-                format!("follows {leader} in epoch {leader_epoch}: log ends at {log_end_offset}"),
-            )
+            let what = format!("follows {leader} in epoch {leader_epoch}: log ends at {log_end_offset}");
+            told(Some(partition), true, what)
         }
         ReplicaEvent::HighWatermark { partition, high_watermark, .. } => {
             told(Some(partition), false, format!("has the high watermark {high_watermark}"))
@@ -157,6 +155,9 @@ fn replica(event: &ReplicaEvent) -> Telling {
             told(Some(partition), true, format!("finds that its log diverges, and keeps what is below {truncated_to}"))
         }
         ReplicaEvent::Damaged { partition } => told(Some(partition), true, "finds its log damaged".into()),
+        ReplicaEvent::CoordinatorLoaded { partition, leader_epoch, end } => {
+            told(Some(partition), true, format!("coordinates groups in epoch {leader_epoch}: read up to {end}"))
+        }
         ReplicaEvent::BrokenBatch { partition } => told(Some(partition), true, "is sent a broken batch".into()),
         ReplicaEvent::Stopped { partition } => told(Some(partition), true, "stops".into()),
     }

@@ -1,4 +1,4 @@
-//! Deleting from a log's beginning: what its topic does not retain, and what was deleted by request.
+//! Deleting from a log's beginning, what its topic does not retain and what was deleted by request; and the whole of it.
 //!
 //! In three steps, so that a crash between them leaves a log that can be opened and begins no earlier than it did: the log
 //! start offset rises; the caller writes it down (`log-start-offset-checkpoint`); the files of the segments below it get a
@@ -7,20 +7,20 @@
 use super::Log;
 use crate::{
     error::LogError,
+    event::LogEvent,
     recovery,
     retention::{self, Stretch},
     segment::{Segment, stem},
 };
 use protocol::ids::{Offset, WallMillis};
 use runtime::disk::Disk;
-use std::io;
 
 /// What a file is called that waits to be removed (`LogFileUtils.DELETED_FILE_SUFFIX`).
-const DELETED_SUFFIX: &str = ".deleted";
+pub(super) const DELETED_SUFFIX: &str = ".deleted";
 
 /// Files that wait to be removed.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct DeletedFiles(Vec<String>);
+pub struct DeletedFiles(pub(super) Vec<String>);
 
 impl DeletedFiles {
     /// Whether there are none.
@@ -98,16 +98,26 @@ impl Log {
         closed.iter().take_while(|segment| segment.end_offset <= offset).count()
     }
 
+    /// Gives the directory the name under which a deleted partition waits for its removal, and stops writing to it. The
+    /// new name is returned; it is durable after the next sync of the disk's root, and removed by
+    /// [`crate::directory::remove`].
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn mark_deleted(&self) -> Result<String, LogError> {
+        self.durability.go_offline();
+        let to = crate::directory::deleted_name(&self.directory, runtime::rand::uuid());
+        let renamed = self.disk.rename(&self.directory, &to);
+        renamed.map_err(|error| LogError::io("rename", &self.directory, error))?;
+        let partition = self.partition;
+        runtime::observe::emit(|| LogEvent::Deleted { partition });
+        Ok(to)
+    }
+
     fn rename_files_of(&mut self, segment: &Segment, deleted: &mut DeletedFiles) -> Result<(), LogError> {
         let stem = stem(&self.directory, segment.base_offset);
         for suffix in ["log", "index", "timeindex", "txnindex", "snapshot"] {
-            let from = format!("{stem}.{suffix}");
-            let to = format!("{from}{DELETED_SUFFIX}");
-            match self.disk.rename(&from, &to) {
-                Ok(()) => deleted.0.push(to),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(LogError::io("rename", from, error)),
-            }
+            self.rename_deleted(&format!("{stem}.{suffix}"), deleted)?;
         }
         self.snapshots.remove(&segment.base_offset);
         self.durability.names_changed();

@@ -114,7 +114,7 @@ impl LogSlice {
 }
 
 /// A file that ends too early is damaged; any other error is the disk's.
-fn read<T>(result: io::Result<T>, stem: &str, at: u64) -> Result<T, LogError> {
+pub(crate) fn read<T>(result: io::Result<T>, stem: &str, at: u64) -> Result<T, LogError> {
     result.map_err(|error| match error.kind() {
         io::ErrorKind::UnexpectedEof => corrupt(stem, at, "the file ends here"),
         _ => LogError::io("read", format!("{stem}.log"), error),
@@ -157,11 +157,13 @@ impl Log {
         if from >= bound || from == log_end_offset {
             return Ok(empty(segment, from));
         }
-        let (segment, start, before) = self.first_batch(from)?;
+        let Some((segment, start, before)) = self.first_batch(from)? else { return Ok(empty(segment, from)) };
         let (stop, stop_offset) = if bound >= segment.end_offset {
             (segment.size, segment.end_offset)
         } else {
-            segment.find(bound)?.map_or((segment.size, segment.end_offset), |span| (span.position, span.base_offset))
+            segment
+                .find(bound)?
+                .map_or((segment.size, segment.end_offset), |span| (span.position, span.base_offset.min(bound)))
         };
         if stop <= start.position {
             return Ok(empty(segment, from)); // the bound lies within the first batch
@@ -200,8 +202,10 @@ impl Log {
         &self.segments[after.saturating_sub(1)]
     }
 
-    /// The batch that holds `offset`, or the next one where compaction left a gap, and then the one before that.
-    fn first_batch(&self, offset: Offset) -> Result<(&Segment, Span, Option<Before>), LogError> {
+    /// The batch that holds `offset`, or the next one where compaction left a gap, and then the one before that. Nothing
+    /// where the log ends in a gap.
+    #[expect(clippy::type_complexity, reason = "read once, where it is taken apart")]
+    fn first_batch(&self, offset: Offset) -> Result<Option<(&Segment, Span, Option<Before>)>, LogError> {
         let at = self.segments.partition_point(|segment| segment.base_offset <= offset).saturating_sub(1);
         let mut before = None;
         for segment in &self.segments[at..] {
@@ -209,8 +213,11 @@ impl Log {
             let of_segment = |span| Before { stem: segment.stem().clone(), file: segment.file.clone(), span };
             before = found.before.map(of_segment).or(before);
             if let Some(span) = found.span {
-                return Ok((segment, span, before.filter(|_| span.base_offset > offset)));
+                return Ok(Some((segment, span, before.filter(|_| span.base_offset > offset))));
             }
+        }
+        if self.gaps {
+            return Ok(None);
         }
         let path = self.segments[at].path("log");
         Err(LogError::Corrupt { path, position: 0, what: format!("offset {offset} is not in it") })

@@ -35,6 +35,7 @@ impl Log {
         if offset < self.segments[0].base_offset {
             return self.truncate_fully_and_start_at(offset);
         }
+        self.note_cut(offset);
         let cut = self.cut_segments(offset);
         let (cut, removed) = self.guarded(cut)?;
         let to = self.log_end_offset();
@@ -109,6 +110,7 @@ impl Log {
     }
 
     fn restart_at(&mut self, offset: Offset, now: WallMillis) -> Result<(), LogError> {
+        self.note_cut(offset);
         for segment in std::mem::take(&mut self.segments).iter().rev() {
             self.remove_files_of(segment)?;
         }

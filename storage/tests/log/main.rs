@@ -3,6 +3,7 @@
 #[cfg(not(madsim))]
 compile_error!("these tests need the simulator: build without RUSTFLAGS in the environment");
 
+mod cleaning;
 mod crash;
 mod failures;
 mod kafka_files;

@@ -16,7 +16,7 @@ async fn two_directories() -> (Story, Arc<Partition>) {
 }
 
 /// What the broker asks the controller to note is noted.
-fn note_assignments(story: &mut Story) {
+pub(super) fn note_assignments(story: &mut Story) {
     while let Ok(assigned) = story.outgoing.as_mut().expect("it was started").assignments.try_recv() {
         let Assignment { partition: TopicPartition { topic_id, partition }, directory } = assigned;
         story.publish(&[Record::ReplicaDirectory { topic_id, partition, broker_id: LOCAL, directory }]);

@@ -299,3 +299,78 @@ fn a_leader_is_not_asked_while_its_records_wait_to_be_taken() {
     assert!(positions.taken(&partition(0), fetch[0].ticket, at(10, Some(4)), true));
     assert_eq!(positions.plan(NOW, of_one_broker).errands.len(), 2);
 }
+
+#[test]
+fn a_member_begins_where_its_group_has_committed() {
+    let mut bench = Bench::new(Some(ResetTo::Earliest));
+    bench.positions.assign_committed([partition(1)]);
+    assert_eq!(bench.ask(), None, "no leader is asked before the coordinator");
+    let (asked, _) = bench.positions.plan_committed(NOW);
+    let ticket = asked[0].1;
+    assert!(bench.positions.plan_committed(NOW).0.is_empty(), "it is asked once at a time");
+    bench.positions.failed(&partition(1), ticket, None, NOW, 50);
+    assert_eq!(bench.positions.plan_committed(NOW), (Vec::new(), Some(NOW.plus(50))));
+    assert_eq!(bench.positions.plan_committed(NOW.plus(50)).0, asked);
+    bench.positions.committed_told(&partition(1), ticket, Some(at(7, None)));
+    assert_eq!(bench.ask().map(|(_, question)| question), Some(Question::Records(at(7, None))));
+}
+
+#[test]
+fn a_member_begins_by_the_policy_where_nothing_is_committed() {
+    for (reset, question) in [(Some(ResetTo::Latest), Some(Question::Offset(ResetTo::Latest))), (None, None)] {
+        let mut bench = Bench::new(reset);
+        bench.positions.assign_committed([partition(1)]);
+        let (asked, _) = bench.positions.plan_committed(NOW);
+        bench.positions.committed_told(&partition(1), asked[0].1, None);
+        assert_eq!(bench.ask().map(|(_, question)| question), question);
+        let failure = reset.is_none().then(|| (partition(1), PositionError::NoPosition));
+        assert_eq!(bench.positions.next_failure(), failure);
+    }
+}
+
+#[test]
+fn a_seek_goes_before_what_is_committed() {
+    let mut bench = Bench::new(Some(ResetTo::Earliest));
+    bench.positions.assign_committed([partition(1)]);
+    let (asked, _) = bench.positions.plan_committed(NOW);
+    assert!(bench.positions.seek(&partition(1), at(3, None)));
+    bench.positions.committed_told(&partition(1), asked[0].1, Some(at(7, None)));
+    assert_eq!(bench.positions.position(&partition(1)), Some(at(3, None)));
+}
+
+#[test]
+fn a_paused_partition_keeps_its_position_and_is_not_read() {
+    let mut bench = Bench::new(Some(ResetTo::Earliest));
+    bench.positions.seek(&partition(0), at(3, None));
+    let (ticket, _) = bench.ask().expect("it is read");
+    assert!(bench.positions.pause(&partition(0)));
+    assert!(!bench.positions.is_current(&partition(0), ticket), "what arrives now is not handed out");
+    bench.positions.fetch_ended(BrokerId(1));
+    assert_eq!(bench.ask(), None);
+    bench.positions.seek(&partition(0), at(5, None));
+    assert_eq!(bench.ask(), None, "a seek does not resume");
+    assert_eq!(bench.positions.paused().collect::<Vec<_>>(), [&partition(0)]);
+    assert!(bench.positions.resume(&partition(0)));
+    assert_eq!(bench.ask().map(|(_, question)| question), Some(Question::Records(at(5, None))));
+}
+
+#[test]
+fn a_duration_longer_than_any_silence_ends_behind_the_last_record() {
+    let reset = ResetTo::ByDuration(Duration::from_secs(60));
+    let mut bench = Bench::new(Some(reset));
+    let (ticket, question) = bench.ask().expect("it begins");
+    assert_eq!(question, Question::Offset(reset));
+    bench.positions.nothing_so_late(&partition(0), ticket);
+    assert_eq!(bench.ask().map(|(_, question)| question), Some(Question::Offset(ResetTo::Latest)));
+}
+
+#[test]
+fn a_leader_of_an_older_epoch_than_the_position_is_not_asked() {
+    let mut bench = Bench::new(Some(ResetTo::Earliest));
+    bench.positions.seek(&partition(0), at(9, Some(5)));
+    let behind = leader(1, 4);
+    let plan = bench.positions.plan(NOW, |_| Some(behind));
+    assert!(plan.errands.is_empty() && plan.wants_leader);
+    bench.leader = leader(2, 5);
+    assert_eq!(bench.ask().map(|(_, question)| question), Some(Question::EpochEnd(LeaderEpoch(5))));
+}

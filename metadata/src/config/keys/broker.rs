@@ -58,18 +58,24 @@ keys! { KEYS
         "Where metrics and health are served over HTTP, as host:port; empty for none. A key of gregor's own.";
     internal honoured "gregor.log.format", Text, Some("text"), OneOf(&["text", "json"]),
         "How the log is written: lines for people, or a JSON object a line. A key of gregor's own.";
-    public ignored "group.consumer.heartbeat.interval.ms", Int, Some("5000"), AtLeast(1),
+    public honoured "group.consumer.assignors", List, Some("uniform,range"), EachOf(&["uniform", "range"]),
+        "Which assignors members of consumer groups (KIP-848) may choose; the first is used where they choose none.";
+    public honoured "group.consumer.heartbeat.interval.ms", Int, Some("5000"), AtLeast(1),
         "How often a member of a consumer group (KIP-848) is told to report.";
-    public ignored "group.consumer.session.timeout.ms", Int, Some("45000"), AtLeast(1),
+    public honoured "group.consumer.max.size", Int, Some("2147483647"), AtLeast(1),
+        "How many members a consumer group (KIP-848) may have.";
+    internal honoured "group.consumer.regex.refresh.interval.ms", Int, Some("600000"), AtLeast(10000),
+        "How often the regular expressions of consumer groups (KIP-848) are resolved again.";
+    public honoured "group.consumer.session.timeout.ms", Int, Some("45000"), AtLeast(1),
         "How long a member of a consumer group (KIP-848) may be silent.";
-    public ignored "group.coordinator.rebalance.protocols", List, Some("classic,consumer,streams"), EachOf(&["classic", "consumer", "share", "streams"]),
+    public honoured "group.coordinator.rebalance.protocols", List, Some("classic,consumer,streams"), EachOf(&["classic", "consumer", "share", "streams"]),
         "Which kinds of groups are served.";
-    public ignored "group.initial.rebalance.delay.ms", Int, Some("3000"), AtLeast(0),
+    public honoured "group.initial.rebalance.delay.ms", Int, Some("3000"), AtLeast(0),
         "How long a new group waits for more members.";
-    public ignored "group.max.session.timeout.ms", Int, Some("1800000"), AtLeast(1),
+    public honoured "group.max.session.timeout.ms", Int, Some("1800000"), AtLeast(1),
         "The longest session that a member may ask for.";
-    public ignored "group.max.size", Int, Some("2147483647"), AtLeast(1), "How many members a group may have.";
-    public ignored "group.min.session.timeout.ms", Int, Some("6000"), AtLeast(1),
+    public honoured "group.max.size", Int, Some("2147483647"), AtLeast(1), "How many members a group may have.";
+    public honoured "group.min.session.timeout.ms", Int, Some("6000"), AtLeast(1),
         "The shortest session that a member may ask for.";
     public honoured "inter.broker.listener.name", Text, None, Any, "The listener that brokers reach each other by.";
     public mapped "kafka.metrics.reporters", List, Some(""), Any, "Has no effect: metrics are served over HTTP.";
@@ -79,24 +85,28 @@ keys! { KEYS
         "Which security protocol each listener name speaks.";
     public honoured "listeners", Text, Some("PLAINTEXT://:9092"), Any,
         "What to listen on, as NAME://host:port, separated by commas.";
-    public ignored "log.cleaner.backoff.ms", Long, Some("15000"), AtLeast(0),
-        "Has no effect: logs are not compacted.";
-    public mapped "log.cleaner.dedupe.buffer.size", Long, Some("134217728"), Any,
-        "Has no effect: the cleaner sizes itself.";
-    public ignored "log.cleaner.delete.retention.ms", Long, Some("86400000"), AtLeast(0),
-        "Has no effect: logs are not compacted.";
-    public ignored "log.cleaner.enable", Boolean, Some("true"), Any,
-        "Has no effect: logs are not compacted.";
-    public ignored "log.cleaner.max.compaction.lag.ms", Long, Some("9223372036854775807"), AtLeast(1),
-        "Has no effect: logs are not compacted.";
-    public ignored "log.cleaner.min.cleanable.ratio", Double, Some("0.5"), Ratio,
-        "Has no effect: logs are not compacted.";
-    public ignored "log.cleaner.min.compaction.lag.ms", Long, Some("0"), AtLeast(0),
-        "Has no effect: logs are not compacted.";
-    public ignored "log.cleaner.threads", Int, Some("1"), AtLeast(0),
-        "Has no effect: logs are not compacted.";
+    public honoured "log.cleaner.backoff.ms", Long, Some("15000"), AtLeast(0),
+        "How long to wait where no log is to be cleaned.";
+    public honoured "log.cleaner.dedupe.buffer.size", Long, Some("134217728"), Any,
+        "How much memory the keys of one cleaning may take, at 24 bytes each; it is taken as it is needed.";
+    public honoured "log.cleaner.delete.retention.ms", Long, Some("86400000"), AtLeast(0),
+        "How long a key without a value stays in a compacted log once it was cleaned.";
+    public honoured "log.cleaner.enable", Boolean, Some("true"), Any,
+        "Whether logs are compacted whose topics say so.";
+    public honoured "log.cleaner.io.buffer.load.factor", Double, Some("0.9"), Any,
+        "How full the memory for the keys of one cleaning may become.";
+    public honoured "log.cleaner.io.buffer.size", Int, Some("524288"), AtLeast(0),
+        "How much of a log a cleaning reads, and writes, at once.";
+    public honoured "log.cleaner.max.compaction.lag.ms", Long, Some("9223372036854775807"), AtLeast(1),
+        "After which time a record is compacted, however little else there is to clean.";
+    public honoured "log.cleaner.min.cleanable.ratio", Double, Some("0.5"), Ratio,
+        "How much of a compacted log must not have been cleaned before it is.";
+    public honoured "log.cleaner.min.compaction.lag.ms", Long, Some("0"), AtLeast(0),
+        "How long a record is certain to stay before it is compacted.";
+    public mapped "log.cleaner.threads", Int, Some("1"), AtLeast(0),
+        "Has no effect: one log is cleaned at a time.";
     public honoured "log.cleanup.policy", List, Some("delete"), EachOf(&["compact", "delete"]),
-        "What happens to old records: delete, or with compact alone nothing: logs are not compacted.";
+        "What happens to old records: delete them, or with compact keep the newest of each key.";
     public honoured "log.dir", Text, Some("/tmp/kafka-logs"), Any,
         "Where partitions are kept, if log.dirs is not given.";
     public honoured "log.dirs", Text, None, Any, "Where partitions are kept, separated by commas.";
@@ -158,13 +168,21 @@ keys! { KEYS
         "How many logs of one directory are opened at once.";
     public mapped "num.replica.fetchers", Int, Some("1"), AtLeast(1),
         "Has no effect: one connection fetches from each leader.";
-    public ignored "offsets.retention.minutes", Int, Some("10080"), AtLeast(1),
+    public honoured "offset.metadata.max.bytes", Int, Some("4096"), AtLeast(0),
+        "How long the text beside a committed offset may be.";
+    public honoured "offsets.commit.timeout.ms", Int, Some("5000"), AtLeast(1),
+        "How long a commit may take to be on all replicas in sync.";
+    public honoured "offsets.load.buffer.size", Int, Some("5242880"), AtLeast(1),
+        "How much is read at a time when the offsets of groups are loaded.";
+    public honoured "offsets.retention.check.interval.ms", Long, Some("600000"), AtLeast(1),
+        "How often old offsets are looked for.";
+    public honoured "offsets.retention.minutes", Int, Some("10080"), AtLeast(1),
         "How long the offsets of an empty group are kept.";
-    public ignored "offsets.topic.num.partitions", Int, Some("50"), AtLeast(1),
+    public honoured "offsets.topic.num.partitions", Int, Some("50"), AtLeast(1),
         "How many partitions the topic of group offsets gets.";
-    public ignored "offsets.topic.replication.factor", Short, Some("3"), AtLeast(1),
+    public honoured "offsets.topic.replication.factor", Short, Some("3"), AtLeast(1),
         "How many replicas the topic of group offsets gets.";
-    public ignored "offsets.topic.segment.bytes", Int, Some("104857600"), AtLeast(1),
+    public honoured "offsets.topic.segment.bytes", Int, Some("104857600"), AtLeast(1),
         "How large a segment of the topic of group offsets may grow.";
     public honoured "process.roles", List, None, EachOf(&["broker", "controller"]),
         "What this process does: broker, controller, or both.";

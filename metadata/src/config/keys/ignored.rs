@@ -25,14 +25,11 @@ keys! { KEYS
     public ignored "delegation.token.secret.key", Password, None, Any, "";
     public ignored "delete.records.purgatory.purge.interval.requests", Int, Some("1"), Any, "";
     public ignored "fetch.purgatory.purge.interval.requests", Int, Some("1000"), Any, "";
-    public ignored "group.consumer.assignors", List, Some("uniform,range"), Any, "";
     public ignored "group.consumer.max.heartbeat.interval.ms", Int, Some("15000"), Any, "";
     public ignored "group.consumer.max.session.timeout.ms", Int, Some("60000"), Any, "";
-    public ignored "group.consumer.max.size", Int, Some("2147483647"), Any, "";
     public ignored "group.consumer.migration.policy", Text, Some("bidirectional"), Any, "";
     public ignored "group.consumer.min.heartbeat.interval.ms", Int, Some("5000"), Any, "";
     public ignored "group.consumer.min.session.timeout.ms", Int, Some("45000"), Any, "";
-    internal ignored "group.consumer.regex.refresh.interval.ms", Int, Some("600000"), Any, "";
     public ignored "group.coordinator.append.linger.ms", Int, Some("5"), Any, "";
     public ignored "group.coordinator.threads", Int, Some("4"), Any, "";
     public ignored "group.share.assignors", List, Some("simple"), Any, "";
@@ -67,8 +64,6 @@ keys! { KEYS
     internal ignored "internal.metadata.max.batch.size.in.bytes", Int, Some("8388608"), Any, "";
     internal ignored "internal.metadata.max.fetch.size.in.bytes", Int, Some("8388608"), Any, "";
     public ignored "kafka.metrics.polling.interval.secs", Int, Some("10"), Any, "";
-    public ignored "log.cleaner.io.buffer.load.factor", Double, Some("0.9"), Any, "";
-    public ignored "log.cleaner.io.buffer.size", Int, Some("524288"), Any, "";
     public ignored "log.cleaner.io.max.bytes.per.second", Double, Some("1.7976931348623157E308"), Any, "";
     public ignored "log.dir.failure.timeout.ms", Long, Some("30000"), Any, "";
     public ignored "log.flush.offset.checkpoint.interval.ms", Int, Some("60000"), Any, "";
@@ -89,10 +84,6 @@ keys! { KEYS
     public ignored "metrics.recording.level", Text, Some("INFO"), Any, "";
     public ignored "metrics.sample.window.ms", Long, Some("30000"), Any, "";
     public ignored "num.replica.alter.log.dirs.threads", Int, None, Any, "";
-    public ignored "offset.metadata.max.bytes", Int, Some("4096"), Any, "";
-    public ignored "offsets.commit.timeout.ms", Int, Some("5000"), Any, "";
-    public ignored "offsets.load.buffer.size", Int, Some("5242880"), Any, "";
-    public ignored "offsets.retention.check.interval.ms", Long, Some("600000"), Any, "";
     public ignored "offsets.topic.compression.codec", Int, Some("0"), Any, "";
     public ignored "principal.builder.class", Class, Some("org.apache.kafka.common.security.authenticator.DefaultKafkaPrincipalBuilder"), Any,
         "";

@@ -7,7 +7,7 @@ use super::{COMPRESSION, Check::*, Key, Kind::*, TIMESTAMP, Treatment, keys};
 
 keys! { KEYS
     public honoured "cleanup.policy", List, Some("delete"), EachOf(&["compact", "delete"]),
-        "What happens to old records: delete, or with compact alone nothing: logs are not compacted.";
+        "What happens to old records: delete them, or with compact keep the newest of each key.";
     public honoured "compression.gzip.level", Int, Some("-1"), Level(1, 9),
         "How hard gzip tries where compression.type is gzip; -1 is its usual level.";
     public mapped "compression.lz4.level", Int, Some("9"), Between(1, 17),
@@ -16,8 +16,8 @@ keys! { KEYS
         "The codec in which batches are kept; producer leaves them as they come.";
     public honoured "compression.zstd.level", Int, Some("3"), Between(-131072, 22),
         "How hard zstd tries where compression.type is zstd.";
-    public ignored "delete.retention.ms", Long, Some("86400000"), AtLeast(0),
-        "Has no effect: logs are not compacted.";
+    public honoured "delete.retention.ms", Long, Some("86400000"), AtLeast(0),
+        "How long a key without a value stays in a compacted log once it was cleaned.";
     public honoured "file.delete.delay.ms", Long, Some("60000"), AtLeast(0),
         "How long a removed file stays on the disk.";
     public honoured "flush.messages", Long, Some("9223372036854775807"), AtLeast(1),
@@ -36,8 +36,8 @@ keys! { KEYS
         "How much stays local once it is in remote storage; -2 is retention.bytes.";
     public mapped "local.retention.ms", Long, Some("-2"), AtLeast(-2),
         "How long records stay local once they are in remote storage; -2 is retention.ms.";
-    public ignored "max.compaction.lag.ms", Long, Some("9223372036854775807"), AtLeast(1),
-        "Has no effect: logs are not compacted.";
+    public honoured "max.compaction.lag.ms", Long, Some("9223372036854775807"), AtLeast(1),
+        "After which time a record is compacted, however little else there is to clean.";
     public honoured "max.message.bytes", Int, Some("1048588"), AtLeast(0), "The largest record batch that is accepted.";
     public honoured "message.timestamp.after.max.ms", Long, Some("3600000"), AtLeast(0),
         "How far in the future a record's timestamp may lie.";
@@ -45,10 +45,10 @@ keys! { KEYS
         "How far in the past a record's timestamp may lie.";
     public honoured "message.timestamp.type", Text, Some("CreateTime"), OneOf(TIMESTAMP),
         "Whose time a record carries: CreateTime is the producer's, LogAppendTime the broker's.";
-    public ignored "min.cleanable.dirty.ratio", Double, Some("0.5"), Ratio,
-        "Has no effect: logs are not compacted.";
-    public ignored "min.compaction.lag.ms", Long, Some("0"), AtLeast(0),
-        "Has no effect: logs are not compacted.";
+    public honoured "min.cleanable.dirty.ratio", Double, Some("0.5"), Ratio,
+        "How much of a compacted log must not have been cleaned before it is.";
+    public honoured "min.compaction.lag.ms", Long, Some("0"), AtLeast(0),
+        "How long a record is certain to stay before it is compacted.";
     public honoured "min.insync.replicas", Int, Some("1"), AtLeast(1),
         "How many replicas must be in sync for acks=all to be accepted.";
     public mapped "preallocate", Boolean, Some("false"), Any,
