@@ -284,3 +284,24 @@ func (a franzAdmin) delete() error {
 	}
 	return until(func() (bool, error) { listed, err := a.client.ListTopics(a.ctx); return !listed.Has(a.topic), err })
 }
+
+func (f franz) member(ctx context.Context, topic, group string) error {
+	consumer, err := kgo.NewClient(kgo.SeedBrokers(f.boot...), kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic),
+		kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(), kgo.SessionTimeout(6*time.Second),
+		kgo.HeartbeatInterval(500*time.Millisecond), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
+		return err
+	}
+	defer consumer.Close()
+	for ctx.Err() == nil {
+		waiting, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+		consumer.PollFetches(waiting).EachRecord(func(one *kgo.Record) { show(one.Partition, one.Offset, one.Value) })
+		cancel()
+		// What a rebalance took is read again by whoever has it now.
+		if err := consumer.CommitUncommittedOffsets(context.Background()); err != nil {
+			println(err.Error())
+		}
+		consumer.AllowRebalance()
+	}
+	return nil
+}

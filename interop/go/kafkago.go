@@ -237,3 +237,23 @@ func (a kafkaGoAdmin) delete() error {
 		return errors.Is(err, kafka.UnknownTopicOrPartition), nil
 	})
 }
+
+func (k kafkaGo) member(ctx context.Context, topic, group string) error {
+	reader := kafka.NewReader(kafka.ReaderConfig{Brokers: k.boot, GroupID: group, Topic: topic, StartOffset: kafka.FirstOffset,
+		SessionTimeout: 6 * time.Second, HeartbeatInterval: 500 * time.Millisecond, RebalanceTimeout: 6 * time.Second,
+		MaxWait: 200 * time.Millisecond, CommitInterval: 200 * time.Millisecond})
+	for {
+		one, err := reader.FetchMessage(ctx)
+		if ctx.Err() != nil {
+			return reader.Close()
+		}
+		if err != nil {
+			println(err.Error())
+			continue
+		}
+		show(int32(one.Partition), one.Offset, one.Value)
+		if err := reader.CommitMessages(ctx, one); err != nil {
+			println(err.Error())
+		}
+	}
+}

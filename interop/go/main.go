@@ -2,11 +2,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -20,6 +23,12 @@ type client interface {
 	write(topic, codec string, count int) error
 	read(topic string, count int) error
 	admin(topic string) []check
+	// member reads in a group, and commits what it has shown, until the context ends.
+	member(ctx context.Context, topic, group string) error
+}
+
+func show(partition int32, offset int64, value []byte) {
+	fmt.Printf("%d %d %s\n", partition, offset, value)
 }
 
 func attempt(name string, run func() error) {
@@ -76,6 +85,13 @@ func main() {
 	case "read":
 		for _, topic := range args[2:] {
 			attempt(fmt.Sprintf("%s reads %s", name, topic), func() error { return made.read(topic, number(args[1])) })
+		}
+	case "member":
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		defer stop()
+		if err := made.member(ctx, args[1], args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
 		}
 	case "admin":
 		for _, one := range made.admin("admin-" + name) {

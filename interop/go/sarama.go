@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -269,4 +270,49 @@ func (a saramaAdmin) delete() error {
 		_, there := listed[a.topic]
 		return !there, err
 	})
+}
+
+// shown is what a group's member does with what it gets.
+type shown struct{}
+
+func (shown) Setup(sarama.ConsumerGroupSession) error   { return nil }
+func (shown) Cleanup(sarama.ConsumerGroupSession) error { return nil }
+func (shown) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
+	for {
+		select {
+		case one, open := <-claim.Messages():
+			if !open {
+				return nil
+			}
+			show(one.Partition, one.Offset, one.Value)
+			session.MarkMessage(one, "")
+		case <-session.Context().Done():
+			return nil
+		}
+	}
+}
+
+func (s saramaClient) member(ctx context.Context, topic, group string) error {
+	config := s.config()
+	config.Consumer.Offsets.Initial = sarama.OffsetOldest
+	config.Consumer.Offsets.AutoCommit.Interval = 200 * time.Millisecond
+	config.Consumer.Group.Session.Timeout = 6 * time.Second
+	config.Consumer.Group.Heartbeat.Interval = 500 * time.Millisecond
+	config.Metadata.RefreshFrequency = time.Second
+	consumer, err := sarama.NewConsumerGroup(s.boot, group, config)
+	if err != nil {
+		return err
+	}
+	go func() {
+		for err := range consumer.Errors() {
+			println(err.Error())
+		}
+	}()
+	for ctx.Err() == nil {
+		if err := consumer.Consume(ctx, []string{topic}, shown{}); err != nil {
+			println(err.Error())
+			time.Sleep(200 * time.Millisecond)
+		}
+	}
+	return consumer.Close()
 }

@@ -1,14 +1,19 @@
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Callable;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.RecordMetadata;
+import org.apache.kafka.common.KafkaException;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
@@ -62,7 +67,42 @@ public final class Client {
         return null;
     }
 
-    public static void main(String[] args) {
+    /** Reads in a group until it is told to leave: see ../python/client.py. */
+    static void member(String boot, String topic, String group, String protocol) throws Exception {
+        Map<String, Object> config = new HashMap<>(Map.of("bootstrap.servers", boot, "group.id", group, "group.protocol", protocol,
+                "auto.offset.reset", "earliest", "enable.auto.commit", false, "metadata.max.age.ms", 1000));
+        if (protocol.equals("classic")) {
+            config.putAll(Map.of("session.timeout.ms", 6000, "heartbeat.interval.ms", 500));
+        }
+        var leave = new AtomicBoolean();
+        var left = new CountDownLatch(1);
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> {
+            leave.set(true);
+            try {
+                left.await(20, TimeUnit.SECONDS);
+            } catch (InterruptedException interrupted) {
+                Thread.currentThread().interrupt();
+            }
+        }));
+        try (var consumer = new KafkaConsumer<>(config, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
+            consumer.subscribe(List.of(topic));
+            while (!leave.get()) {
+                for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofMillis(200))) {
+                    System.out.println(record.partition() + " " + record.offset() + " " + new String(record.value()));
+                }
+                System.out.flush();
+                try {
+                    consumer.commitSync();
+                } catch (KafkaException error) { // A rebalance took what it would have committed.
+                    System.err.println(error);
+                }
+            }
+        } finally {
+            left.countDown();
+        }
+    }
+
+    public static void main(String[] args) throws Exception {
         switch (args[1]) {
             case "codecs" -> System.out.println("none gzip snappy lz4 zstd");
             case "write" -> {
@@ -75,6 +115,7 @@ public final class Client {
                     attempt("java reads " + topic, () -> read(args[2], topic, count));
                 }
             }
+            case "member" -> member(args[2], args[3], args[4], args[5]);
             case "admin" -> new AdminChecks(args[2], "admin-java").run();
             default -> throw new IllegalArgumentException(args[1]);
         }

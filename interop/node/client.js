@@ -1,5 +1,5 @@
 'use strict'
-// kafkajs against a cluster; commands and what they print as in ../python/client.py. It cannot read without a group.
+// kafkajs against a cluster; commands and what they print as in ../python/client.py. It reads in a group only.
 
 const { Kafka, CompressionTypes, CompressionCodecs, logLevel } = require('kafkajs')
 const { message } = require('./records')
@@ -45,6 +45,22 @@ const write = async (kafka, topic, codec, count) => {
   await producer.disconnect()
 }
 
+/** Reads in a group until it is told to leave: see ../python/client.py. */
+const member = async (kafka, topic, groupId) => {
+  const consumer = kafka.consumer({ groupId, sessionTimeout: 6000, heartbeatInterval: 500, maxWaitTimeInMs: 200,
+    metadataMaxAge: 1000, retry: { retries: 100, maxRetryTime: 1000 } })
+  await consumer.connect()
+  await consumer.subscribe({ topic, fromBeginning: true })
+  process.on('SIGTERM', async () => {
+    await consumer.disconnect()
+    process.exit(0)
+  })
+  await consumer.run({
+    autoCommitInterval: 200,
+    eachMessage: async ({ partition, message }) => console.log(`${partition} ${message.offset} ${message.value}`),
+  })
+}
+
 const main = async () => {
   const [client, command, boot, ...rest] = process.argv.slice(2)
   if (command === 'codecs') return console.log(Object.keys(CODECS).join(' '))
@@ -53,6 +69,8 @@ const main = async () => {
   if (command === 'write') {
     const [topic, codec, count] = rest
     await attempt(`${client} writes ${count} records with ${codec}`, () => write(kafka, topic, codec, Number(count)))
+  } else if (command === 'member') {
+    await member(kafka, ...rest)
   } else if (command === 'admin') {
     const used = kafka.admin()
     await used.connect()

@@ -4,10 +4,15 @@
     client.py CLIENT write BOOTSTRAP TOPIC CODEC COUNT  writes the records of records.py
     client.py CLIENT read BOOTSTRAP COUNT TOPIC..       reads each topic without a group: everything in it must be as it was written
     client.py CLIENT admin BOOTSTRAP                    what it offers of administration
+    client.py CLIENT member BOOTSTRAP TOPIC GROUP PROTOCOL
+                                                        reads in a group, a line `PARTITION OFFSET VALUE` each, commits what it
+                                                        has printed, and leaves at SIGTERM; see groupcheck.py
 """
 
 import importlib
+import signal
 import sys
+import threading
 
 import records
 
@@ -33,6 +38,10 @@ def main():
         boot, count, *topics = rest
         for topic in topics:
             attempt(f"{client} reads {topic}", lambda: records.check(topic, int(count), module.read(boot, topic, int(count))))
+    elif command == "member":
+        leave = threading.Event()
+        signal.signal(signal.SIGTERM, lambda *_: leave.set())
+        module.member(*rest, leave, lambda partition, offset, value: print(partition, offset, value.decode()))
     elif command == "admin":
         for name, action in module.admin_checks(rest[0], f"admin-{client}"):
             attempt(f"{client}: {name}", action)

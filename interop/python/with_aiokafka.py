@@ -1,6 +1,7 @@
 """aiokafka: see client.py."""
 
 import asyncio
+import sys
 import time
 
 import aiokafka
@@ -44,6 +45,26 @@ def read(boot, topic, count):
         return got
 
     return asyncio.run(run())
+
+
+def member(boot, topic, group, protocol, leave, show):
+    async def run():
+        consumer = aiokafka.AIOKafkaConsumer(topic, bootstrap_servers=boot, group_id=group, enable_auto_commit=False,
+                                             auto_offset_reset="earliest", session_timeout_ms=6000,
+                                             heartbeat_interval_ms=500)
+        await consumer.start()
+        while not leave.is_set():
+            for messages in (await consumer.getmany(timeout_ms=200, max_records=500)).values():
+                for message in messages:
+                    show(message.partition, message.offset, message.value)
+            sys.stdout.flush()
+            try:
+                await consumer.commit()
+            except aiokafka.errors.KafkaError as error:
+                print(error, file=sys.stderr)
+        await consumer.stop()
+
+    asyncio.run(run())
 
 
 async def offset(boot, topic, how):

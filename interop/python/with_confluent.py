@@ -1,5 +1,6 @@
 """confluent-kafka (librdkafka): see client.py."""
 
+import sys
 import time
 
 import confluent_kafka
@@ -38,6 +39,26 @@ def read(boot, topic, count):
             left -= 1
             yield (message.partition(), message.offset(), message.key(), message.value(), message.headers(),
                    message.timestamp()[1])
+    consumer.close()
+
+
+def member(boot, topic, group, protocol, leave, show):
+    config = {"bootstrap.servers": boot, "group.id": group, "group.protocol": protocol, "enable.auto.commit": False,
+              "auto.offset.reset": "earliest", "topic.metadata.refresh.interval.ms": 1000}
+    if protocol == "classic":
+        config |= {"session.timeout.ms": 6000, "heartbeat.interval.ms": 500}
+    consumer = confluent_kafka.Consumer(config)
+    consumer.subscribe([topic])
+    while not leave.is_set():
+        for message in consumer.consume(500, 0.2):
+            if not message.error():
+                show(message.partition(), message.offset(), message.value())
+        sys.stdout.flush()
+        try:
+            consumer.commit(asynchronous=False)
+        except confluent_kafka.KafkaException as error:
+            # A rebalance took what it would have committed, or there was nothing: whoever reads it next reads it again.
+            print(error, file=sys.stderr)
     consumer.close()
 
 

@@ -1,5 +1,6 @@
 """kafka-python: see client.py."""
 
+import sys
 import time
 
 import kafka
@@ -36,6 +37,21 @@ def read(boot, topic, count):
             for message in messages:
                 left -= 1
                 yield (message.partition, message.offset, message.key, message.value, message.headers, message.timestamp)
+    consumer.close()
+
+
+def member(boot, topic, group, protocol, leave, show):
+    consumer = kafka.KafkaConsumer(topic, bootstrap_servers=boot.split(","), group_id=group, enable_auto_commit=False,
+                                   auto_offset_reset="earliest", session_timeout_ms=6000, heartbeat_interval_ms=500)
+    while not leave.is_set():
+        for messages in consumer.poll(200, max_records=500).values():
+            for message in messages:
+                show(message.partition, message.offset, message.value)
+        sys.stdout.flush()
+        try:
+            consumer.commit()
+        except kafka.errors.KafkaError as error:
+            print(error, file=sys.stderr)
     consumer.close()
 
 

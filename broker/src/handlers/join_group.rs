@@ -26,8 +26,7 @@ const MAY_SKIP_SINCE: i16 = 9;
 /// The first version in which there may be no protocol.
 const NO_PROTOCOL_SINCE: i16 = 7;
 
-/// The answer comes when the rebalance has all of its members, and at the latest after its timeout: what the connection's
-/// deadline says of other requests does not hold for this one.
+/// The answer comes when the rebalance has all of its members, and at the latest after its timeout.
 pub(super) fn handle(services: &Arc<Services>, context: &RequestContext, request: JoinGroupRequest) -> Outcome {
     let member = MemberId::from(request.member_id.as_str());
     let shard = match shard_of_named(services, request.group_id.as_str()) {

@@ -14,6 +14,7 @@ use crate::handlers::{
 };
 use bytes::BytesMut;
 use protocol::{
+    api::{ApiKey, JOIN_GROUP, SYNC_GROUP},
     frame::{FrameError, FrameReader, encode_unsupported_api_versions, parse_request_head},
     ids::MonotonicMillis,
 };
@@ -30,8 +31,10 @@ use std::{
     time::Duration,
 };
 
-/// By when every request has its answer, whatever its client allows.
+/// By when every request has its answer, whatever its client allows; see [`longest`].
 const REQUEST_MAX: Duration = Duration::from_secs(300);
+/// The longest timeout that a member of a group can name.
+const GROUP_MAX: Duration = Duration::from_millis(i32::MAX as u64);
 /// How much later than its deadline a request may be answered before the connection is given up.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long a connection that reads although the budget is spent may take to complete its request.
@@ -197,7 +200,7 @@ impl Connection {
             self.answers.push_ready(Answer::Send { head, body: Vec::new() });
             return Ok(true);
         }
-        let deadline = self.active + REQUEST_MAX;
+        let deadline = self.active + longest(head.api_key);
         if self.client_id.as_deref() != head.client_id.as_deref() {
             self.client_id = head.client_id.as_deref().map(Arc::from);
         }
@@ -315,6 +318,12 @@ impl Connection {
         self.timer.reset(self.next_alarm().max(now + Duration::from_secs(1)));
         None
     }
+}
+
+/// By when a request has its answer. Who joins a group waits for the others, and they may take as long as their rebalance timeout
+/// says (`max.poll.interval.ms`): the group's own clocks end that.
+fn longest(api_key: ApiKey) -> Duration {
+    if [JOIN_GROUP, SYNC_GROUP].contains(&api_key) { GROUP_MAX } else { REQUEST_MAX }
 }
 
 fn millis(instant: Instant) -> MonotonicMillis {
