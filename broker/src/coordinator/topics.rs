@@ -54,3 +54,35 @@ impl Topics for ClusterTopics {
         self.image.offset()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use metadata::{delta, record::Record};
+    use uuid::Uuid;
+
+    fn topics() -> ClusterTopics {
+        let mut image = Image::default();
+        for (number, name) in ["orders", "orders-dead", "bills"].into_iter().enumerate() {
+            let topic_id = TopicId(Uuid::from_u128(number as u128 + 1));
+            delta::apply(&mut image, MetadataOffset(number as i64), &Record::Topic { name: name.into(), topic_id });
+        }
+        ClusterTopics::new(Arc::new(image))
+    }
+
+    #[test]
+    fn an_expression_matches_whole_names() {
+        let matching = |regex: &str| topics().matching(regex).map(|names| names.len()).ok();
+        assert_eq!(matching("orders"), Some(1));
+        assert_eq!(matching("orders.*"), Some(2));
+        assert_eq!(matching("o|bills"), Some(1));
+        assert_eq!(matching(""), Some(0));
+    }
+
+    #[test]
+    fn what_is_no_expression_or_too_large_a_one_is_refused() {
+        for hostile in ["(", "a)|(.*", "(?:a{1000}){1000}", "[[:alpha:", r"\p{L}{5000}{5000}"] {
+            assert!(topics().matching(hostile).is_err(), "{hostile}");
+        }
+    }
+}

@@ -296,3 +296,48 @@ fn groups_are_listed_described_and_deleted() {
         assert!(metadata(&connection, &["__consumer_offsets"]).await.topics[0].is_internal);
     });
 }
+
+#[test]
+fn what_could_not_be_written_down_did_not_happen() {
+    run(35, || async {
+        let settings = [
+            ("offsets.topic.num.partitions", "1"),
+            ("offsets.topic.replication.factor", "3"),
+            ("min.insync.replicas", "2"),
+            ("group.initial.rebalance.delay.ms", "100"),
+        ];
+        let mut cluster = Cluster::start_with(5, &settings);
+        cluster.whole().await;
+        let connection = Cluster::connect(1).await;
+        create_topic(&connection, "orders", 1, 3, &[]).await;
+        let (id, connection) = coordinator(1, "g", None).await;
+        let joined = join_anew(&connection, "g").await;
+        let me = joined.member_id.to_string();
+        assert_eq!(sync(&connection, "g", &joined, &[&me]).await.error_code, 0);
+
+        let told = metadata(&connection, &["__consumer_offsets"]).await;
+        let replicas: Vec<i32> = told.topics[0].partitions[0].replica_nodes.iter().map(|node| node.0).collect();
+        let others: Vec<i32> = replicas.into_iter().filter(|node| *node != id).collect();
+        others.iter().for_each(|node| cluster.power_off(*node));
+        eventually("too few in sync", async || {
+            let told = metadata(&connection, &["__consumer_offsets"]).await;
+            told.topics[0].partitions[0].isr_nodes.len() == 1
+        })
+        .await;
+        assert_eq!(commit(&connection, "g", (&me, 1), 9, "").await.0, ErrorCode::CoordinatorNotAvailable);
+        // The last one leaves, which would have to be written down: the group is what its log says, and has it still.
+        let leave = LeaveGroupRequest::default()
+            .with_group_id(group("g"))
+            .with_members(vec![MemberIdentity::default().with_member_id(text(&me))]);
+        let left = connection.call(&leave).await.unwrap();
+        assert_eq!(ErrorCode::from_wire(left.error_code), ErrorCode::CoordinatorNotAvailable);
+        eventually("the group again", async || {
+            fetch(&connection, "g", 0).await.is_ok() && heartbeat(&connection, "g", &me, 1).await == ErrorCode::None
+        })
+        .await;
+        others.iter().for_each(|node| cluster.boot(*node));
+        eventually("enough in sync", async || commit(&connection, "g", (&me, 1), 10, "").await.0 == ErrorCode::None)
+            .await;
+        assert_eq!(fetch(&connection, "g", 0).await.unwrap().0, 10);
+    });
+}
