@@ -88,7 +88,9 @@ impl Offsets {
     /// The records that forget everything of topics that are gone (`OffsetMetadataManager.onPartitionsDeleted`).
     pub fn forget_topics(&self, gone: &BTreeSet<TopicName>) -> Vec<Record> {
         let mut records = Vec::new();
-        for (group, topics) in &self.groups {
+        // Asked at each change of the metadata, and seldom is anything gone.
+        let groups = if gone.is_empty() { None } else { Some(&self.groups) };
+        for (group, topics) in groups.into_iter().flatten() {
             for (topic, partitions) in topics.iter().filter(|(topic, _)| gone.contains(*topic)) {
                 records.extend(partitions.keys().map(|partition| forget(group, topic, *partition)));
             }

@@ -5,12 +5,13 @@ use crate::output::{Failure, Format};
 use client::{
     PartitionName,
     cluster::Cluster,
-    consumer::{Consumer, ConsumerOptions, ConsumerRecord},
+    consumer::{Consumer, ConsumerOptions, ConsumerRecord, GroupOptions, OffsetAndMetadata, ResetTo},
 };
 use protocol::ids::PartitionIndex;
-use runtime::task::block_on_real;
+use runtime::task::{self, block_on_real};
 use serde_json::json;
 use std::{
+    collections::BTreeMap,
     io::{BufWriter, Write},
     process::ExitCode,
     time::Duration,
@@ -18,11 +19,15 @@ use std::{
 
 /// How long a topic may take to be known.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a commit may take.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long leaving a group may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Prints the records of a topic
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  gregor consume orders --from-beginning -n 10\n  gregor consume orders -p 0 -o json"
+    after_help = "Examples:\n  gregor consume orders --from-beginning -n 10\n  gregor consume orders -p 0 -o json\n  gregor consume orders --group billing"
 )]
 pub struct Consume {
     #[command(flatten)]
@@ -32,7 +37,10 @@ pub struct Consume {
     /// One partition only
     #[arg(long, short)]
     partition: Option<i32>,
-    /// Begins with the first record instead of the next one
+    /// As a member of this group: goes on where the group has come to, and commits what it has printed
+    #[arg(long, short, value_name = "NAME", conflicts_with_all = ["partition", "exit"])]
+    group: Option<String>,
+    /// Begins with the first record instead of the next one; in a group, where it has committed nothing
     #[arg(long)]
     from_beginning: bool,
     /// Ends after so many records
@@ -52,8 +60,58 @@ pub struct Consume {
 impl Consume {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode, Failure> {
-        block_on_real(self.consume())?;
+        block_on_real(async {
+            match &self.group {
+                Some(group) => self.consume_in_group(group).await,
+                None => self.consume().await,
+            }
+        })?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Until it is told to end, it prints what the group gives it, and commits that once it is out.
+    async fn consume_in_group(&self, group: &str) -> Result<(), Failure> {
+        let cluster = Cluster::new(self.bootstrap.options()?);
+        cluster.topic(&self.topic, METADATA_TIMEOUT).await?;
+        let reset = if self.from_beginning { ResetTo::Earliest } else { ResetTo::Latest };
+        let membership = GroupOptions { commit_interval: None, ..GroupOptions::new(group) };
+        let options = ConsumerOptions { reset: Some(reset), group: Some(membership), ..ConsumerOptions::default() };
+        let consumer = Consumer::new(cluster, options);
+        consumer.subscribe([&*self.topic])?;
+        let told = runtime::select! {
+            told = self.print_and_commit(&consumer) => told,
+            told = task::termination_requested() => told.map_err(Failure::from),
+        };
+        consumer.close(CLOSE_TIMEOUT).await;
+        told
+    }
+
+    async fn print_and_commit(&self, consumer: &Consumer) -> Result<(), Failure> {
+        let (mut left, mut out) = (self.max_records.unwrap_or(u64::MAX), BufWriter::new(std::io::stdout().lock()));
+        while left > 0 {
+            let mut printed = BTreeMap::new();
+            for record in consumer.poll(Duration::from_millis(500)).await? {
+                if left == 0 {
+                    break;
+                }
+                self.print(&record, &mut out)?;
+                left -= 1;
+                let next = OffsetAndMetadata {
+                    offset: record.offset.plus(1),
+                    leader_epoch: Some(record.leader_epoch),
+                    metadata: String::new(),
+                };
+                printed.insert(PartitionName { topic: record.topic, partition: record.partition }, next);
+            }
+            out.flush()?;
+            if !printed.is_empty()
+                && let Err(error) = consumer.commit_offsets(printed, COMMIT_TIMEOUT).await
+            {
+                // A rebalance took its partitions: whoever has them now prints the same records again.
+                eprintln!("not committed: {error}");
+            }
+        }
+        Ok(())
     }
 
     async fn consume(self) -> Result<(), Failure> {

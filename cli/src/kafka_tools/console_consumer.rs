@@ -32,7 +32,7 @@ pub const TOOL: Tool = Tool {
     options: OPTIONS,
     instead: &[
         ZOOKEEPER,
-        ("--group", "leave it out: all partitions are read, consumer groups are not served"),
+        ("--group", "leave it out: all partitions are read; in a group reads `gregor consume TOPIC --group NAME`"),
         ("--include", "write --topic TOPIC: one topic is read"),
         ("--whitelist", "write --topic TOPIC: one topic is read"),
         ("--enable-systest-events", "leave it out: there are none"),
@@ -133,7 +133,7 @@ impl Reading {
             }
             ("auto.offset.reset", "earliest") if self.begin == Begin::Latest => self.begin = Begin::Earliest,
             ("auto.offset.reset", _) => {}
-            ("group.id", _) => return Err(Failure::new("consumer groups are not served: leave group.id out")),
+            ("group.id", _) => return Err(Failure::new("leave group.id out: in groups reads `gregor consume TOPIC --group NAME`")),
             (other, value) => self.client.set(other, value)?,
         }
         Ok(())
