@@ -28,7 +28,7 @@ use protocol::{
     record_batch::{BatchBuilder, BatchHeader},
 };
 use runtime::{
-    mutant, mutant_diverged, observe, reachable,
+    observe, reachable,
     sync::{Lock, Notify, oneshot},
     time::{self, Instant},
 };
@@ -96,10 +96,6 @@ impl Seen {
     pub async fn committed(self, deadline: Instant) -> Result<(), ErrorCode> {
         let outcome = match self.replica.committed(self.leader_epoch, self.end) {
             Ok(None) => Ok(()),
-            Ok(Some(_)) if mutant!("S19") => {
-                mutant_diverged!("S19");
-                Ok(())
-            }
             Ok(Some(ticket)) => ticket.wait_until(deadline).await,
             Err(error) => Err(error),
         };

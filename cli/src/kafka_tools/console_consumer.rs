@@ -133,7 +133,9 @@ impl Reading {
             }
             ("auto.offset.reset", "earliest") if self.begin == Begin::Latest => self.begin = Begin::Earliest,
             ("auto.offset.reset", _) => {}
-            ("group.id", _) => return Err(Failure::new("leave group.id out: in groups reads `gregor consume TOPIC --group NAME`")),
+            ("group.id", _) => {
+                return Err(Failure::new("leave group.id out: in groups reads `gregor consume TOPIC --group NAME`"));
+            }
             (other, value) => self.client.set(other, value)?,
         }
         Ok(())
