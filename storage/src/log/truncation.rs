@@ -111,11 +111,15 @@ impl Log {
 
     fn restart_at(&mut self, offset: Offset, now: WallMillis) -> Result<(), LogError> {
         self.note_cut(offset);
-        for segment in std::mem::take(&mut self.segments).iter().rev() {
-            self.remove_files_of(segment)?;
+        // Where the disk refuses, the log keeps what it knew: it goes offline, and is asked where it ended.
+        let before = std::mem::take(&mut self.segments);
+        match self.replace_files(&before, offset, now) {
+            Ok(segment) => self.segments.push(segment),
+            Err(error) => {
+                self.segments = before;
+                return Err(error);
+            }
         }
-        self.remove_snapshots(|_| true)?;
-        self.segments.push(Segment::open(&self.disk, &self.directory, offset, Open::CreateNew, now)?);
         self.log_start_offset = offset;
         self.epochs.clear();
         self.producers = ProducerState::new(offset);
@@ -123,6 +127,15 @@ impl Log {
         self.durability.restarted(offset);
         self.durability.names_must_last(None);
         Ok(())
+    }
+
+    /// Removes all files of these segments, and begins another at an offset.
+    fn replace_files(&mut self, before: &[Segment], offset: Offset, now: WallMillis) -> Result<Segment, LogError> {
+        for segment in before.iter().rev() {
+            self.remove_files_of(segment)?;
+        }
+        self.remove_snapshots(|_| true)?;
+        Segment::open(&self.disk, &self.directory, offset, Open::CreateNew, now)
     }
 
     /// Raises the first offset that may be read; a lower one changes nothing. The caller sees to it that the high watermark

@@ -35,6 +35,18 @@ fn after_a_failed_append_no_other_is_attempted() {
 }
 
 #[test]
+fn a_log_that_cannot_begin_anew_goes_offline_as_it_was() {
+    simulated(1, |disk, platter| async move {
+        let mut log = create(&disk, tiny()).await;
+        lead(&mut log, anonymous(2, 0), 0).expect("a healthy disk");
+        platter.set_faults(Faults { offline: true, ..Faults::default() });
+        assert!(log.truncate_fully_and_start_at(Offset(50)).is_err());
+        assert!(log.is_offline());
+        assert_eq!(log.log_end_offset(), Offset(2));
+    });
+}
+
+#[test]
 fn a_failed_sync_takes_the_log_offline() {
     simulated(1, |disk, platter| async move {
         let mut log = create(&disk, tiny()).await;
