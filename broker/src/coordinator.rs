@@ -204,12 +204,17 @@ mod tests {
 
     #[test]
     fn a_group_lives_where_kafka_puts_it() {
-        // Java: Math.abs("...".hashCode()) % 50, where Utils.abs drops the sign bit.
-        for (group, partition) in [("", 0), ("a", 47), ("my-group", 12), ("console-consumer-1", 0), ("grüße", 0)] {
-            let hash = group.encode_utf16().fold(0_i64, |hash, unit| (hash * 31 + i64::from(unit)) & 0xffff_ffff);
-            let expected = PartitionIndex(((hash & 0x7fff_ffff) % 50) as i32);
-            assert_eq!(partition_for(group, 50), expected, "{group} {partition}");
+        // As Java 17 says: (name.hashCode() & 0x7fffffff) % 50.
+        for (group, partition) in [
+            ("", 0),
+            ("a", 47),
+            ("my-group", 36),
+            ("console-consumer-1", 24),
+            ("gr\u{fc}\u{df}e", 23),
+            ("\u{1f600}", 49),
+        ] {
+            assert_eq!(partition_for(group, 50), PartitionIndex(partition), "{group}");
         }
-        assert_eq!(partition_for("a", 50), PartitionIndex(47));
+        assert_eq!(partition_for("a", 1), PartitionIndex(0));
     }
 }

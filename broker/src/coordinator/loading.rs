@@ -4,7 +4,7 @@
 //! is counted and skipped; it never keeps a coordinator from serving (`CoordinatorLoaderImpl`).
 
 use super::CoordinatorConfig;
-use crate::partition::Partition;
+use crate::partition::{Partition, fetching::FetchError};
 use crate::partitions::Partitions;
 use groups::{record::Record, shard::GroupShard};
 use protocol::{
@@ -31,34 +31,50 @@ struct Read {
     skipped: u64,
 }
 
-/// Reads the whole log of a partition that this broker leads in this epoch. Nothing if it does not, or not yet, or if the log
-/// cannot be read.
+/// Why there are no groups to serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotLoaded {
+    /// This broker does not lead the partition in that epoch, or not yet.
+    NotLeader,
+    /// Its log cannot be read. What is damaged is told: where another replica has it, that one leads.
+    Unreadable,
+}
+
+/// Reads the whole log of a partition that this broker leads in this epoch.
+///
+/// # Errors
+/// See [`NotLoaded`].
 pub(super) async fn load(
     partitions: &Partitions,
     of: TopicPartition,
     leader_epoch: LeaderEpoch,
     config: &CoordinatorConfig,
-) -> Option<Loaded> {
-    let replica = partitions.get(of)?;
-    let end = replica.leads_in(leader_epoch)?;
+) -> Result<Loaded, NotLoaded> {
+    let replica = partitions.get(of).ok_or(NotLoaded::NotLeader)?;
+    let end = replica.leads_in(leader_epoch).ok_or(NotLoaded::NotLeader)?;
     let (mut groups, mut read, mut at) = (GroupShard::new(config.groups.clone()), Read::default(), Offset::ZERO);
     while at < end {
         let slice = match replica.read_in(leader_epoch, at, config.load_bytes) {
             Ok(Some(slice)) => slice,
             Ok(None) => break,
-            Err(error) => {
-                tracing::warn!(partition = %of, %error, "the groups of a partition cannot be loaded");
-                return None;
+            Err(FetchError::Refused(_)) => return Err(NotLoaded::NotLeader),
+            Err(FetchError::Read(error)) => {
+                tracing::error!(partition = %of, %error, "the groups of a partition cannot be read");
+                return Err(NotLoaded::Unreadable);
             }
         };
         at = slice.next_offset;
-        let bytes =
-            task::blocking(move || slice.check().map_err(std::io::Error::other).and_then(|()| slice.slice.read()));
-        match bytes.await.and_then(|bytes| bytes) {
-            Ok(bytes) => replay(&bytes, &mut groups, &mut read),
-            Err(error) => {
+        let checked = task::blocking(move || (slice.check(), slice.slice.read()));
+        match checked.await {
+            Ok((Ok(()), Ok(bytes))) => replay(&bytes, &mut groups, &mut read),
+            Ok((Err(error), _)) => {
+                tracing::error!(partition = %of, %error, "the groups of a partition are damaged");
+                replica.on_failure(&error);
+                return Err(NotLoaded::Unreadable);
+            }
+            Ok((_, Err(error))) | Err(error) => {
                 tracing::error!(partition = %of, %error, "the groups of a partition cannot be read");
-                return None;
+                return Err(NotLoaded::Unreadable);
             }
         }
         task::yield_now().await;
@@ -68,7 +84,7 @@ pub(super) async fn load(
     }
     sometimes!(read.records > 0, "a group coordinator loads records");
     tracing::debug!(partition = %of, %leader_epoch, records = read.records, "groups are loaded");
-    Some(Loaded { replica, groups, end })
+    Ok(Loaded { replica, groups, end })
 }
 
 fn replay(bytes: &[u8], groups: &mut GroupShard, read: &mut Read) {

@@ -5,7 +5,11 @@
 //! decision had seen: whoever is told something is never told the opposite by the next coordinator. Where an append fails
 //! nobody knows any more what the groups are, and they are loaded again (`CoordinatorRuntime`).
 
-use super::{CoordinatorConfig, Decide, loading, topics::ClusterTopics};
+use super::{
+    CoordinatorConfig, Decide,
+    loading::{self, NotLoaded},
+    topics::ClusterTopics,
+};
 use crate::event::ReplicaEvent;
 use crate::partition::{
     Partition,
@@ -40,8 +44,12 @@ use std::{
 
 /// Under it the lock of its partition is taken, and no other.
 const RANK: u8 = 4;
-/// How long after it failed to load, or before its replica leads, it looks again.
+/// How long before its replica leads it looks again.
 const AGAIN: Duration = Duration::from_millis(20);
+/// How long after a log could not be read it is read again: what is broken may be led by another replica by then, or be deleted.
+const UNREADABLE_AGAIN: Duration = Duration::from_secs(1);
+/// How large a batch of records grows before another begins, in bytes: what topics take by themselves (`max.message.bytes`).
+const BATCH_BYTES: usize = 1 << 20;
 
 /// See the module.
 pub struct Shard {
@@ -132,10 +140,10 @@ impl Shard {
     pub async fn run(self: Arc<Self>) {
         while !matches!(*self.state.lock(), State::Over) {
             let loaded = loading::load(&self.partitions, self.of, self.leader_epoch, &self.config).await;
-            if loaded.is_some_and(|loaded| self.activate(loaded)) {
-                self.keep_time().await;
-            } else {
-                time::sleep(AGAIN).await;
+            match loaded.map(|loaded| self.activate(loaded)) {
+                Ok(true) => self.keep_time().await,
+                Ok(false) | Err(NotLoaded::NotLeader) => time::sleep(AGAIN).await,
+                Err(NotLoaded::Unreadable) => time::sleep(UNREADABLE_AGAIN).await,
             }
         }
     }
@@ -276,17 +284,32 @@ impl Shard {
         Ok(())
     }
 
-    /// One batch, so that what was decided together is there together.
+    /// One batch, so that what was decided together is there together; several only where one would be too large, as when the
+    /// offsets of many partitions have grown old. Answers where the log ends then.
     fn append(&self, replica: &Arc<Partition>, records: &[Record]) -> Result<Offset, ErrorCode> {
-        replica.check_append_in(self.leader_epoch).map_err(refused)?;
         let mut batch = BatchBuilder::new(Compression::None);
-        for record in records {
-            let (key, value) = record.encode();
-            batch.push(wall_now(), Some(&key), value.as_deref(), &[]);
+        let mut records = records.iter().peekable();
+        loop {
+            if let Some(record) = records.next() {
+                let (key, value) = record.encode();
+                batch.push(wall_now(), Some(&key), value.as_deref(), &[]);
+            }
+            if records.peek().is_some() && batch.size_estimate() < BATCH_BYTES {
+                continue;
+            }
+            let full = std::mem::replace(&mut batch, BatchBuilder::new(Compression::None));
+            let end = self.append_batch(replica, full)?;
+            if records.peek().is_none() {
+                return Ok(end);
+            }
         }
+    }
+
+    fn append_batch(&self, replica: &Arc<Partition>, batch: BatchBuilder) -> Result<Offset, ErrorCode> {
+        replica.check_append_in(self.leader_epoch).map_err(refused)?;
         let batch = batch.finish(ProducerId::NONE, ProducerEpoch::NONE, Sequence::NONE);
         let header = BatchHeader::parse(&batch).expect("it was just built");
-        let mut bytes = BytesMut::from(&batch[..]);
+        let mut bytes = BytesMut::from(batch);
         match replica.append_as_leader(&mut bytes, &[header], Acks::All) {
             Ok(appended) if appended.leader_epoch == self.leader_epoch => Ok(appended.last_offset.plus(1)),
             Ok(_) => Err(ErrorCode::NotCoordinator),

@@ -6,9 +6,10 @@ use client::Connection;
 use protocol::{
     error_code::ErrorCode,
     messages::{
-        DeleteGroupsRequest, DescribeGroupsRequest, FindCoordinatorRequest, GroupId, HeartbeatRequest,
-        JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest,
-        OffsetDeleteRequest, OffsetFetchRequest, StrBytes, SyncGroupRequest, SyncGroupResponse,
+        ConsumerGroupHeartbeatRequest, DeleteGroupsRequest, DescribeGroupsRequest, FindCoordinatorRequest, GroupId,
+        HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, ListGroupsRequest,
+        OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, StrBytes, SyncGroupRequest, SyncGroupResponse,
+        consumer_group_heartbeat_request::TopicPartitions,
         join_group_request::JoinGroupRequestProtocol,
         leave_group_request::MemberIdentity,
         offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
@@ -18,7 +19,7 @@ use protocol::{
         topic_name,
     },
 };
-use runtime::{task, time};
+use runtime::{simulation::disk::Damage, task, time};
 use std::time::Duration;
 
 fn text(text: &str) -> StrBytes {
@@ -319,25 +320,131 @@ fn what_could_not_be_written_down_did_not_happen() {
         let replicas: Vec<i32> = told.topics[0].partitions[0].replica_nodes.iter().map(|node| node.0).collect();
         let others: Vec<i32> = replicas.into_iter().filter(|node| *node != id).collect();
         others.iter().for_each(|node| cluster.power_off(*node));
+        // It is appended while the two are still in sync by what is known, and nobody but the leader has it.
+        assert_eq!(commit(&connection, "g", (&me, 1), 8, "").await.0, ErrorCode::CoordinatorNotAvailable);
         eventually("too few in sync", async || {
             let told = metadata(&connection, &["__consumer_offsets"]).await;
             told.topics[0].partitions[0].isr_nodes.len() == 1
         })
         .await;
         assert_eq!(commit(&connection, "g", (&me, 1), 9, "").await.0, ErrorCode::CoordinatorNotAvailable);
+        // What is not committed is not told either, and there is something since the first of the two commits.
+        assert_eq!(fetch(&connection, "g", 0).await, Err(ErrorCode::CoordinatorNotAvailable));
         // The last one leaves, which would have to be written down: the group is what its log says, and has it still.
         let leave = LeaveGroupRequest::default()
             .with_group_id(group("g"))
             .with_members(vec![MemberIdentity::default().with_member_id(text(&me))]);
         let left = connection.call(&leave).await.unwrap();
         assert_eq!(ErrorCode::from_wire(left.error_code), ErrorCode::CoordinatorNotAvailable);
-        eventually("the group again", async || {
-            fetch(&connection, "g", 0).await.is_ok() && heartbeat(&connection, "g", &me, 1).await == ErrorCode::None
-        })
-        .await;
         others.iter().for_each(|node| cluster.boot(*node));
         eventually("enough in sync", async || commit(&connection, "g", (&me, 1), 10, "").await.0 == ErrorCode::None)
             .await;
         assert_eq!(fetch(&connection, "g", 0).await.unwrap().0, 10);
+    });
+}
+
+#[test]
+fn a_coordinator_whose_log_is_damaged_gives_way_to_one_whose_log_is_not() {
+    run(36, || async {
+        let settings = [("offsets.topic.num.partitions", "1"), ("offsets.topic.replication.factor", "2")];
+        let mut cluster = Cluster::start_with(5, &settings);
+        cluster.whole().await;
+        let asked = Cluster::connect(1).await;
+        create_topic(&asked, "orders", 1, 3, &[]).await;
+        let (sound, connection) = coordinator(1, "g", None).await;
+        assert_eq!(commit(&connection, "g", ("", -1), 42, "so far").await.0, ErrorCode::None);
+        let told =
+            async |asked: &Connection| metadata(asked, &["__consumer_offsets"]).await.topics[0].partitions[0].clone();
+        let nodes = told(&connection).await.replica_nodes;
+        let damaged = nodes.iter().map(|node| node.0).find(|node| *node != sound).unwrap();
+        let other = (1..=5).find(|node| ![sound, damaged].contains(node)).unwrap();
+        let asked = Cluster::connect(other).await;
+
+        cluster.stop(damaged).await;
+        let damage = Damage::FlipBit { position: 75, bit: 1 };
+        assert!(cluster.damage(damaged, "__consumer_offsets-0/00000000000000000000.log", damage));
+        cluster.boot(damaged);
+        eventually("both in sync", async || told(&asked).await.isr_nodes.len() == 2).await;
+        cluster.stop(sound).await;
+        eventually("the damaged one to lead", async || told(&asked).await.leader_id.0 == damaged).await;
+        time::sleep(Duration::from_secs(3)).await;
+        let connection = Cluster::connect(damaged).await;
+        assert_eq!(fetch(&connection, "g", 0).await, Err(ErrorCode::CoordinatorLoadInProgress));
+        cluster.boot(sound);
+        let (id, connection) = coordinator(other, "g", None).await;
+        assert_eq!((id, fetch(&connection, "g", 0).await), (sound, Ok((42, "so far".to_owned()))));
+    });
+}
+
+/// A heartbeat of a consumer group: the answer's error, member epoch, and the partitions of `orders` that it names, if any.
+async fn beat(
+    connection: &Connection,
+    member: &str,
+    epoch: i32,
+    owned: Option<&[i32]>,
+) -> (ErrorCode, i32, Option<Vec<i32>>) {
+    let topic_id = metadata(connection, &["orders"]).await.topics[0].topic_id;
+    let held = |partitions: &[i32]| {
+        let partitions = partitions.to_vec();
+        vec![TopicPartitions::default().with_topic_id(topic_id).with_partitions(partitions)]
+    };
+    let joins = epoch == 0;
+    let request = ConsumerGroupHeartbeatRequest::default()
+        .with_group_id(group("g"))
+        .with_member_id(text(member))
+        .with_member_epoch(epoch)
+        .with_rebalance_timeout_ms(if joins { 5_000 } else { -1 })
+        .with_subscribed_topic_names(joins.then(|| vec![topic_name("orders")]))
+        .with_topic_partitions(if joins { Some(vec![]) } else { owned.map(held) });
+    let answer = connection.call_at(1, &request).await.unwrap();
+    let partitions = answer.assignment.map(|given| {
+        given.topic_partitions.iter().flat_map(|topic| topic.partitions.iter().copied()).collect::<Vec<_>>()
+    });
+    (ErrorCode::from_wire(answer.error_code), answer.member_epoch, partitions)
+}
+
+#[test]
+fn a_consumer_group_moves_partitions_from_one_member_to_another_and_over_to_the_next_coordinator() {
+    run(37, || async {
+        let settings = [
+            ("offsets.topic.num.partitions", "1"),
+            ("group.consumer.session.timeout.ms", "6000"),
+            ("group.consumer.heartbeat.interval.ms", "1000"),
+        ];
+        let mut cluster = Cluster::start_with(3, &settings);
+        cluster.whole().await;
+        let connection = Cluster::connect(1).await;
+        create_topic(&connection, "orders", 2, 3, &[]).await;
+        let (first, connection) = coordinator(1, "g", None).await;
+        assert_eq!(beat(&connection, "one", 0, None).await, (ErrorCode::None, 1, Some(vec![0, 1])));
+        // The second one waits for what the first one has to give back.
+        assert_eq!(beat(&connection, "two", 0, None).await, (ErrorCode::None, 2, Some(vec![])));
+        let (error, epoch, kept) = beat(&connection, "one", 1, Some(&[0, 1])).await;
+        assert_eq!((error, epoch, kept.as_ref().map(Vec::len)), (ErrorCode::None, 1, Some(1)));
+        assert_eq!(beat(&connection, "two", 2, None).await, (ErrorCode::None, 2, None));
+        let kept = kept.unwrap();
+        assert_eq!(beat(&connection, "one", 1, Some(&kept)).await.1, 2);
+        let (_, _, given) = beat(&connection, "two", 2, None).await;
+        assert_eq!(given.unwrap(), vec![1 - kept[0]]);
+        assert_eq!(commit(&connection, "g", ("one", 1), 7, "").await.0, ErrorCode::StaleMemberEpoch);
+        assert_eq!(commit(&connection, "g", ("one", 2), 7, "").await.0, ErrorCode::None);
+
+        cluster.power_off(first);
+        let asked = if first == 1 { 2 } else { 1 };
+        let (_, connection) = coordinator(asked, "g", Some(first)).await;
+        assert_eq!(beat(&connection, "one", 2, None).await.0, ErrorCode::None);
+        assert_eq!(beat(&connection, "one", 5, None).await.0, ErrorCode::FencedMemberEpoch);
+        assert_eq!(fetch(&connection, "g", 0).await.unwrap().0, 7);
+        // "two" is not heard of any more, and "one" gets everything in the end.
+        let mut all = None;
+        eventually("all partitions", async || {
+            time::sleep(Duration::from_secs(1)).await;
+            let epoch = if all.is_none() { 2 } else { 3 };
+            let (error, epoch, given) = beat(&connection, "one", epoch, None).await;
+            assert_eq!(error, ErrorCode::None);
+            all = given.filter(|_| epoch == 3).or(all.take());
+            all == Some(vec![0, 1])
+        })
+        .await;
     });
 }
