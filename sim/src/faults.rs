@@ -122,6 +122,7 @@ pub fn all() -> &'static [Kind] {
         disk_full::KIND,
         disk_error::KIND,
         rot::BIT_FLIP,
+        rot::HEADER_FLIP,
         rot::MISDIRECTED_WRITE,
         lost_files::KIND,
         disk_replaced::KIND,

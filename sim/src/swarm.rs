@@ -7,7 +7,11 @@ use crate::{
     faults::{self, hold},
     scenario::{Acks, Cluster, Expect, Scenario, Span, Step, Topic, Workload, WorkloadKind},
 };
+use draws::Draws;
 use std::collections::BTreeMap;
+
+mod draws;
+mod variation;
 
 /// How long the faults' phase lasts, in milliseconds.
 const LASTS_MS: u64 = 45_000;
@@ -21,50 +25,26 @@ const AT_ONCE: [&str; 4] = ["kill", "power-loss", "pause", "restart"];
 /// Ordinals of the draws under a kind's name: whether it is on, and its bid for each step.
 const ON: u64 = 0;
 const FIRST_BID: u64 = 1;
+/// The kinds that leave something rotten.
+const ROT: [&str; 3] = ["bit-flip", "header-flip", "misdirected-write"];
 /// How soon after one of these whoever leads next may fall too, in milliseconds.
 const HEIR_MS_MAX: u64 = 2_000;
 
-/// A generator that is a function of the seed and of what is asked, so that one more question moves no other answer.
-struct Draws {
-    seed: u64,
-}
+/// One seed in so many varies a kept story.
+const VARIED_EVERY: u64 = 8;
 
-impl Draws {
-    fn draw(&self, what: &str, ordinal: u64) -> u64 {
-        let name = what
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-        mix(mix(self.seed ^ 0x9e37_79b9_7f4a_7c15)
-            ^ mix(name)
-            ^ mix(ordinal.wrapping_add(0x5851_f42d_4c95_7f2d)).rotate_left(17))
-    }
-
-    fn between(&self, what: &str, ordinal: u64, least: u64, most: u64) -> u64 {
-        least + self.draw(what, ordinal) % (most - least + 1)
-    }
-
-    /// Log-uniform: as often between 1 and 10 as between 10 and 100.
-    fn log_between(&self, what: &str, ordinal: u64, least: u64, most: u64) -> u64 {
-        let fraction = (self.draw(what, ordinal) >> 11) as f64 / (1u64 << 53) as f64;
-        let (low, high) = ((least.max(1) as f64).ln(), (most.max(1) as f64).ln());
-        ((low + (high - low) * fraction).exp().round() as u64).clamp(least, most)
-    }
-
-    fn chance(&self, what: &str, ordinal: u64, percent: u64) -> bool {
-        self.draw(what, ordinal) % 100 < percent
-    }
-}
-
-/// The finaliser of splitmix64.
-fn mix(mut word: u64) -> u64 {
-    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    word ^ (word >> 31)
-}
-
-/// The scenario of a seed.
+/// The scenario of a seed: mostly whatever the dice say, now and then a variation of a story that is kept because it is
+/// dangerous.
 pub fn scenario(seed: u64) -> Scenario {
     let draws = Draws { seed };
+    match draws.draw("varied", 0).is_multiple_of(VARIED_EVERY) {
+        true => variation::scenario(&draws),
+        false => drawn(&draws),
+    }
+}
+
+fn drawn(draws: &Draws) -> Scenario {
+    let seed = draws.seed;
     let partitions = draws.between("partitions", 0, 1, 3) as i32;
     // Mostly what people run. A leader that may be alone in sync is a world of its own, and so is one that waits for all.
     let (replicas, min_insync_replicas) = match draws.draw("replicas", 0) % 10 {
@@ -100,10 +80,10 @@ pub fn scenario(seed: u64) -> Scenario {
         };
         workloads.push(Workload { clients: 1, acks, idempotent: false, gives_up, ..workloads[0].clone() });
     }
-    workloads.extend(operators(&draws, &workloads[0]));
-    let nodes = Nodes::draw(&draws, &workloads);
+    workloads.extend(operators(draws, &workloads[0]));
+    let nodes = Nodes::draw(draws, &workloads);
     let (replicas, min_insync_replicas) = (replicas.min(nodes.brokers as i16), min_insync_replicas.min(nodes.brokers));
-    let configs = retention(&draws);
+    let configs = retention(draws);
     let orders = Topic { name: "orders".into(), partitions, replicas, min_insync_replicas, configs };
     let mut topics = vec![orders.clone()];
     if draws.chance("recreate", 0, 20) {
@@ -120,8 +100,8 @@ pub fn scenario(seed: u64) -> Scenario {
         seeds: vec![seed],
         pins: Vec::new(),
         lasts: Span::millis(LASTS_MS),
-        cluster: cluster(&draws, nodes, &workloads),
-        timeline: timeline(&draws, nodes.brokers),
+        cluster: cluster(draws, nodes, &workloads),
+        timeline: timeline(draws, nodes.brokers),
         topics,
         workloads,
         expect: Expect::default(),
@@ -276,7 +256,7 @@ fn timeline(draws: &Draws, brokers: i32) -> Vec<Step> {
         steps.push(Step {
             at: Some(Span::millis(at)),
             fault: Some(kind.name.into()),
-            node: Some(node),
+            node: Some(node.clone()),
             other: Some(anybody("other", step)),
             lasts: Some(Span::millis(lasts)),
             strength: kind.strength.map(|(least, most)| draws.log_between("strength", step, least, most)),
@@ -286,7 +266,7 @@ fn timeline(draws: &Draws, brokers: i32) -> Vec<Step> {
                 .then(|| hold::APIS[draws.draw("api", step) as usize % hold::APIS.len()].into()),
             ..Step::default()
         });
-        steps.extend(consequences(draws, step, kind.name, (at, lasts), brokers));
+        steps.extend(consequences(draws, step, (kind.name, &node), (at, lasts), brokers));
         // Half of the time the next fault comes while this one lasts.
         at += if draws.chance("overlap", step, 50) { 0 } else { lasts };
     }
@@ -295,7 +275,13 @@ fn timeline(draws: &Draws, brokers: i32) -> Vec<Step> {
 
 /// What comes with a fault now and then: an operator who restarts one node restarts the others too, one after another; and
 /// whoever leads next falls soon after, while it has hardly been heard of.
-fn consequences(draws: &Draws, step: u64, kind: &str, (at, lasts): (u64, u64), brokers: i32) -> Vec<Step> {
+fn consequences(
+    draws: &Draws,
+    step: u64,
+    (kind, node): (&str, &String),
+    (at, lasts): (u64, u64),
+    brokers: i32,
+) -> Vec<Step> {
     let fault = |at, kind: &str, node: String, lasts| Step {
         at: Some(Span::millis(at)),
         fault: Some(kind.into()),
@@ -307,6 +293,18 @@ fn consequences(draws: &Draws, step: u64, kind: &str, (at, lasts): (u64, u64), b
     if kind == "restart" && draws.chance("roll", step, 30) {
         let pause = draws.log_between("roll-pause", step, 300, 5_000);
         steps.extend((1..=brokers).map(|id| fault(at + lasts + id as u64 * pause, kind, id.to_string(), lasts)));
+    }
+    // What rotted shows when it is read: whoever has it starts again, perhaps without what it knew of its log.
+    if ROT.contains(&kind) && draws.chance("rot-read", step, 60) {
+        for reader in 0..draws.between("rot-readers", step, 1, 2) {
+            let nth = step * 2 + reader;
+            let begins = at + draws.log_between("rot-read-at", nth, 100, 4_000);
+            let by = draws.draw("rot-read-by", nth) as usize % (2 * DEPOSING.len());
+            let what = DEPOSING.get(by).unwrap_or(&"lost-files");
+            let lasts = draws.log_between("rot-read-lasts", nth, 100, 3_000);
+            let strength = Some(draws.draw("rot-read-strength", nth) >> 24);
+            steps.push(Step { strength, ..fault(begins, what, node.clone(), lasts) });
+        }
     }
     if DEPOSING.contains(&kind) && draws.chance("heir", step, 20) {
         let begins = at + draws.log_between("heir-at", step, 100, HEIR_MS_MAX);

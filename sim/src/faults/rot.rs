@@ -15,6 +15,15 @@ pub const BIT_FLIP: Kind = Kind {
     lasts_ms_max: 1_000,
 };
 
+/// One bit that no checksum covers.
+pub const HEADER_FLIP: Kind = Kind {
+    name: "header-flip",
+    about: "one bit of a batch's offset, length, leader epoch or version flips in a closed segment; the strength picks which",
+    make: |target| Box::new(Rot { target, hit: World::flip_header_bit }),
+    strength: Some((1, 1 << 40)),
+    lasts_ms_max: 1_000,
+};
+
 /// A sector.
 pub const MISDIRECTED_WRITE: Kind = Kind {
     name: "misdirected-write",

@@ -11,6 +11,9 @@ use runtime::{observe, simulation::disk::Damage};
 /// What a disk writes at once.
 const SECTOR: u64 = 512;
 
+/// Bytes at the beginning of a batch that its CRC does not cover: base offset, length, leader epoch, magic.
+const HEADER_BYTES: u64 = 17;
+
 /// A closed segment of a partition that may be damaged within the fault budget.
 struct Closed {
     name: String,
@@ -27,6 +30,20 @@ impl World {
         self.rot(id, pick, "a bit flips", |bytes, at| {
             let (position, bit) = (at / 8 % bytes.len() as u64, (at % 8) as u8);
             Some((position, Damage::FlipBit { position, bit }))
+        })
+    }
+
+    /// Flips one bit of what no CRC covers, half of the time in the last batch of the segment; else as [`World::flip_bit`].
+    ///
+    /// # Errors
+    /// As [`World::flip_bit`].
+    pub fn flip_header_bit(&mut self, id: i32, pick: u64) -> Result<String, &'static str> {
+        self.rot(id, pick, "a bit of a batch's header flips", |bytes, at| {
+            let (at, bit) = (at / 8, (at % 8) as u8);
+            let starts = batch_starts(bytes);
+            let batch = if at.is_multiple_of(2) { starts.len() - 1 } else { (at / 2) as usize % starts.len() };
+            let position = starts[batch] + at / 2 / starts.len() as u64 % HEADER_BYTES;
+            (position < bytes.len() as u64).then_some((position, Damage::FlipBit { position, bit }))
         })
     }
 
@@ -91,6 +108,17 @@ impl World {
         });
         found.collect()
     }
+}
+
+/// Where the batches of a segment begin; at least one does.
+fn batch_starts(segment: &[u8]) -> Vec<u64> {
+    let mut starts = vec![0];
+    for (header, _) in batches(segment).map_while(Result::ok) {
+        starts.push(starts.last().expect("it begins somewhere") + header.size() as u64);
+    }
+    // The last one ends where the segment does.
+    starts.truncate((starts.len() - 1).max(1));
+    starts
 }
 
 /// First offset of the batch that holds this byte of a segment.
