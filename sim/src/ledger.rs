@@ -499,7 +499,11 @@ impl Ledger {
 
     fn partition_changed(&mut self, of: TopicPartition) {
         let Some(state) = self.image.partition(of) else { return };
-        let (leader, isr) = (state.leader, state.isr.clone());
+        let (leader, isr, replicas) = (state.leader, state.isr.clone(), state.replicas.len());
+        // Of fewer replicas no more are asked for, whether or not their leader has said so yet.
+        for asked in [self.min_isr.get_mut(&of), self.min_isr_least.get_mut(&of)].into_iter().flatten() {
+            *asked = (*asked).min(replicas);
+        }
         if let Some(leader) = leader {
             let last = self.last_leader.insert(of, leader);
             self.leader_changes += u64::from(last.is_some_and(|last| last != leader));

@@ -71,7 +71,7 @@ impl Invariant for AcknowledgedIsReplicated {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::stories::{Story, orders},
+        super::stories::{Story, orders, partition_record},
         *,
     };
     use protocol::ids::{LeaderEpoch, Offset};
@@ -103,6 +103,12 @@ mod tests {
     #[test]
     fn an_acknowledgement_after_stepping_down_is_found() {
         assert!(story().lead(1, 2, 1).replica(1, acknowledge(0, 1)).verdict.is_err());
+    }
+
+    #[test]
+    fn where_a_move_leaves_fewer_replicas_fewer_copies_will_do() {
+        let moved = story().truncate(2, 1, 0).record(partition_record(&[1]));
+        assert!(moved.replica(1, acknowledge(0, 1)).verdict.is_ok());
     }
 
     #[test]
