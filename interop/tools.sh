@@ -7,6 +7,7 @@ tools_section() {
   offset_tools
   cluster_tools
   move_tools
+  group_tools
   expect "kafka-topics --describe of many" "PartitionCount: 6" "$tool" TopicCommand --bootstrap-server "$boot" --describe
   try "kafka-topics --delete" "$tool" TopicCommand --bootstrap-server "$boot" --delete --topic tools
 }
