@@ -6,9 +6,9 @@ use protocol::{error_code::ErrorCode, messages::StrBytes};
 use runtime::time;
 use std::sync::Arc;
 
-/// What everybody may do with a group where nobody is authorized: read, delete, describe
+/// What everybody may do with a group where nobody is authorized: read, delete and describe it, describe and alter its settings
 /// (`AclEntry.supportedOperations(GROUP)`).
-pub(super) const GROUP_OPERATIONS: i32 = 0b1_0100_1000;
+pub(super) const GROUP_OPERATIONS: i32 = 0b1101_0100_1000;
 
 /// The shard of a group that must have a name.
 ///

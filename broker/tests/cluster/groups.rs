@@ -269,11 +269,15 @@ fn groups_are_listed_described_and_deleted() {
         let stable = ListGroupsRequest::default().with_states_filter(vec![text("stable")]);
         assert_eq!(connection.call(&stable).await.unwrap().groups.len(), 1);
 
-        let asked = DescribeGroupsRequest::default().with_groups(vec![group("busy"), group("nobody")]);
+        let asked = DescribeGroupsRequest::default()
+            .with_groups(vec![group("busy"), group("nobody")])
+            .with_include_authorized_operations(true);
         let described = connection.call(&asked).await.unwrap().groups;
         assert_eq!((described[0].group_state.as_str(), described[0].protocol_data.as_str()), ("Stable", "range"));
         assert_eq!(described[0].members[0].member_assignment, Bytes::from(format!("for {me}")));
         assert_eq!(described[0].members[0].client_host.as_str().chars().next(), Some('/'));
+        // As Apache Kafka 4.3.1 says: READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS and ALTER_CONFIGS.
+        assert_eq!(described[0].authorized_operations, 0x0d48);
         assert_eq!(ErrorCode::from_wire(described[1].error_code), ErrorCode::GroupIdNotFound);
 
         let names = ["busy", "idle", "nobody"].map(group).to_vec();
