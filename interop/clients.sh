@@ -25,5 +25,6 @@ kcat_checks() {
   topic kcat >/dev/null
   try "kcat writes" sh -c "seq 1 1000 | kcat -b $boot -t kcat -P -X acks=all"
   expect "kcat reads" 1000 sh -c "kcat -b $boot -t kcat -C -e -q | sort -n | tail -n 1"
+  expect "kcat reads in a group" 1000 sh -c "kcat -b $boot -G kcat -X auto.offset.reset=earliest -e -q kcat | sort -n | tail -n 1"
   expect "kcat lists" "topic \"kcat\" with 3 partitions" kcat -b "$boot" -L
 }
