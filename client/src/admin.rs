@@ -1,17 +1,23 @@
-//! Creates, alters, deletes and describes topics, and describes the cluster and its configuration.
+//! Creates, alters, deletes and describes topics, describes the cluster and its configuration, and looks after groups.
 //!
-//! Each call goes to any broker, which passes it on to the controller where it must; it is asked again elsewhere until the
-//! timeout while nobody can answer. It holds no state of its own. Driven by `cli` and `sim`'s workloads.
+//! Each call goes to any broker, which passes it on to the controller where it must, or to the one that the question is for; it
+//! is asked again, or elsewhere, until the timeout while nobody can answer. It holds no state of its own. Driven by `cli` and `sim`'s workloads.
 
+mod coordinators;
 mod deletion;
 mod description;
+mod groups;
 mod moving;
+mod unread;
 
 pub use description::{
     BrokerDescription, ClusterDescription, ConfigChange, ConfigChanges, ConfigDescription, ConfigEntry, ConfigResource,
     ConfigSynonym, CreatedTopic, NewTopic, PartitionDescription, TopicDescription, TopicListing,
 };
-
+pub use groups::{
+    GroupDescription, GroupEpoch, GroupListing, GroupState, GroupType, MemberDescription, MemberEpoch,
+    PartitionOutcomes,
+};
 pub use moving::ElectionType;
 
 use crate::cluster::{Cluster, Lane};
@@ -313,18 +319,18 @@ impl Admin {
         request: &R,
         deadline: time::Instant,
     ) -> Result<R::Response, ClientError> {
-        let cluster = &self.cluster;
-        let connect = move |left: Duration| async move {
-            // A broker is known by its metadata.
-            match cluster.connection(broker, Lane::Ask, left).await {
-                Err(error @ ClientError::NoBroker { .. }) => {
-                    cluster.refresh().await?;
-                    Err(error)
-                }
-                connected => connected,
+        self.call_by(|_| request.clone(), deadline, |left| self.connection_to(broker, left)).await
+    }
+
+    async fn connection_to(&self, broker: BrokerId, left: Duration) -> Result<Connection, ClientError> {
+        // A broker is known by its metadata.
+        match self.cluster.connection(broker, Lane::Ask, left).await {
+            Err(error @ ClientError::NoBroker { .. }) => {
+                self.cluster.refresh().await?;
+                Err(error)
             }
-        };
-        self.call_by(|_| request.clone(), deadline, connect).await
+            connected => connected,
+        }
     }
 
     /// One call, of the request that `make` makes for the version, on the connection that `connect` finds.
@@ -339,20 +345,7 @@ impl Admin {
     {
         let mut failures = 0u32;
         loop {
-            let left = deadline - time::now();
-            let answer = match time::timeout_at(deadline, connect(left)).await {
-                Ok(Ok(connection)) => {
-                    let version = connection.version_of::<R>()?;
-                    let timeout = (deadline - time::now()).min(ATTEMPT_TIMEOUT);
-                    let answer = match connection.submit(version, &make(version), timeout) {
-                        Ok(pending) => pending.wait().await,
-                        Err(error) => Err(error),
-                    };
-                    answer.inspect_err(|error| error.close(&connection))
-                }
-                Ok(Err(error)) => Err(error),
-                Err(_) => Err(ClientError::NoBroker { last: "no connection in time".to_owned() }),
-            };
+            let answer = self.attempt(&make, deadline, &connect).await;
             match answer {
                 Err(error) if error.is_retriable() => {
                     tracing::debug!(%error, failures, "asking again");
@@ -363,6 +356,26 @@ impl Admin {
                 settled => return settled,
             }
         }
+    }
+
+    /// One call, made once.
+    async fn attempt<R: Request, F>(
+        &self,
+        make: &impl Fn(i16) -> R,
+        deadline: time::Instant,
+        connect: &impl Fn(Duration) -> F,
+    ) -> Result<R::Response, ClientError>
+    where
+        F: Future<Output = Result<Connection, ClientError>>,
+    {
+        let connection = match time::timeout_at(deadline, connect(deadline - time::now())).await {
+            Ok(connected) => connected?,
+            Err(_) => return Err(ClientError::NoBroker { last: "no connection in time".to_owned() }),
+        };
+        let version = connection.version_of::<R>()?;
+        let timeout = (deadline - time::now()).min(ATTEMPT_TIMEOUT);
+        let answer = connection.submit(version, &make(version), timeout)?.wait().await;
+        answer.inspect_err(|error| error.close(&connection))
     }
 
     fn attempt_ms(&self) -> i32 {

@@ -5,8 +5,10 @@
 
 mod answers;
 mod group;
+mod group_admin;
 mod partition;
 
+pub(crate) use group_admin::GROUP;
 pub(crate) use partition::FakePartition;
 
 use bytes::{Bytes, BytesMut};

@@ -1,6 +1,6 @@
 //! What the brokers of a test's cluster answer.
 
-use super::{FakeCluster, Fault, TOPIC, group};
+use super::{FakeCluster, Fault, TOPIC, group, group_admin};
 use bytes::BytesMut;
 use protocol::api::{self, FinalizedFeatures, Plane, api_versions_response};
 use protocol::error_code::ErrorCode;
@@ -78,9 +78,13 @@ pub(super) async fn answer(
         }
         api::INCREMENTAL_ALTER_CONFIGS => Some(encode(head, &alter_configs(broker, &body(head)))),
         api::DESCRIBE_TOPIC_PARTITIONS => Some(encode(head, &describe_topics(cluster, body(head)))),
-        other => Some(
-            group::answer(cluster, broker, head, fault).await.unwrap_or_else(|| panic!("no test asks for {other:?}")),
-        ),
+        other => {
+            let answer = match group_admin::answer(cluster, broker, head, fault) {
+                Some(answer) => Some(answer),
+                None => group::answer(cluster, broker, head, fault).await,
+            };
+            Some(answer.unwrap_or_else(|| panic!("no test asks for {other:?}")))
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use protocol::messages::offset_fetch_response::{
 use protocol::messages::{
     FindCoordinatorRequest, FindCoordinatorResponse, GroupId, HeartbeatRequest, HeartbeatResponse, JoinGroupRequest,
     JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, OffsetCommitRequest, OffsetCommitResponse,
-    OffsetFetchRequest, OffsetFetchResponse, StrBytes, SyncGroupRequest, SyncGroupResponse,
+    OffsetFetchRequest, OffsetFetchResponse, StrBytes, SyncGroupRequest, SyncGroupResponse, topic_name,
 };
 use runtime::time;
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,6 +73,11 @@ impl FakeGroup {
     /// The members, by id.
     pub(crate) fn members(&self) -> Vec<String> {
         self.members.keys().cloned().collect()
+    }
+
+    /// What each member has, by id.
+    pub(crate) fn assignments(&self) -> BTreeMap<String, Bytes> {
+        self.members.iter().map(|(id, member)| (id.clone(), member.assignment.clone())).collect()
     }
 
     /// The generation, once all its members are in it.
@@ -176,11 +181,13 @@ fn find(
     refusal: Option<ErrorCode>,
 ) -> FindCoordinatorResponse {
     let broker = cluster.group(|group| group.coordinator);
-    let coordinator = Coordinator::default()
-        .with_key(request.coordinator_keys.first().cloned().unwrap_or_default())
-        .with_node_id(broker.into())
-        .with_error_code(refusal.map_or(0, ErrorCode::code));
-    FindCoordinatorResponse::default().with_coordinators(vec![coordinator])
+    let coordinator = |key: &StrBytes| {
+        Coordinator::default()
+            .with_key(key.clone())
+            .with_node_id(broker.into())
+            .with_error_code(refusal.map_or(0, ErrorCode::code))
+    };
+    FindCoordinatorResponse::default().with_coordinators(request.coordinator_keys.iter().map(coordinator).collect())
 }
 
 async fn join(cluster: &FakeCluster, request: &JoinGroupRequest) -> JoinGroupResponse {
@@ -283,6 +290,8 @@ fn commit(cluster: &FakeCluster, request: &OffsetCommitRequest, refusal: Option<
         let is_member = !request.member_id.is_empty();
         let told = match is_member {
             true => group.check(&request.member_id, request.generation_id_or_member_epoch),
+            // Nobody in particular may commit while nobody is there.
+            false if !group.members.is_empty() => ErrorCode::UnknownMemberId,
             false => ErrorCode::None,
         };
         let code = refusal.unwrap_or(told);
@@ -304,22 +313,35 @@ fn commit(cluster: &FakeCluster, request: &OffsetCommitRequest, refusal: Option<
 }
 
 fn committed(cluster: &FakeCluster, request: &OffsetFetchRequest, refusal: Option<ErrorCode>) -> OffsetFetchResponse {
-    let asked = &request.groups[0];
-    let topics = asked.topics.iter().flatten().map(|topic| {
-        let partitions = topic.partition_indexes.iter().map(|index| {
-            let known = cluster.group(|group| group.committed.get(&(topic.name.to_string(), *index)).cloned());
-            let (offset, leader_epoch, metadata) = known.unwrap_or((-1, -1, String::new()));
-            OffsetFetchResponsePartitions::default()
-                .with_partition_index(*index)
-                .with_committed_offset(offset)
-                .with_committed_leader_epoch(leader_epoch)
-                .with_metadata(Some(StrBytes::from_string(metadata)))
+    let groups = request.groups.iter().map(|asked| {
+        let topics = match &asked.topics {
+            Some(topics) => {
+                topics.iter().map(|topic| (topic.name.to_string(), topic.partition_indexes.clone())).collect()
+            }
+            None => cluster.group(|group| {
+                let mut all: BTreeMap<String, Vec<i32>> = BTreeMap::new();
+                group.committed.keys().for_each(|(topic, index)| all.entry(topic.clone()).or_default().push(*index));
+                all
+            }),
+        };
+        let topics = topics.into_iter().map(|(topic, indexes)| {
+            let partitions = indexes.iter().map(|index| told(cluster, &topic, *index)).collect();
+            OffsetFetchResponseTopics::default().with_name(topic_name(&topic)).with_partitions(partitions)
         });
-        OffsetFetchResponseTopics::default().with_name(topic.name.clone()).with_partitions(partitions.collect())
+        OffsetFetchResponseGroup::default()
+            .with_group_id(GroupId(asked.group_id.0.clone()))
+            .with_topics(topics.collect())
+            .with_error_code(refusal.map_or(0, ErrorCode::code))
     });
-    let group = OffsetFetchResponseGroup::default()
-        .with_group_id(GroupId(asked.group_id.0.clone()))
-        .with_topics(topics.collect())
-        .with_error_code(refusal.map_or(0, ErrorCode::code));
-    OffsetFetchResponse::default().with_groups(vec![group])
+    OffsetFetchResponse::default().with_groups(groups.collect())
+}
+
+fn told(cluster: &FakeCluster, topic: &str, index: i32) -> OffsetFetchResponsePartitions {
+    let known = cluster.group(|group| group.committed.get(&(topic.to_owned(), index)).cloned());
+    let (offset, leader_epoch, metadata) = known.unwrap_or((-1, -1, String::new()));
+    OffsetFetchResponsePartitions::default()
+        .with_partition_index(index)
+        .with_committed_offset(offset)
+        .with_committed_leader_epoch(leader_epoch)
+        .with_metadata(Some(StrBytes::from_string(metadata)))
 }
