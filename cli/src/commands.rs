@@ -14,6 +14,7 @@ mod config;
 mod consume;
 mod dev;
 mod doctor;
+mod group;
 mod install_tools;
 pub mod log;
 mod man;
@@ -51,6 +52,7 @@ enum Command {
     Config(config::Config),
     Produce(produce::Produce),
     Consume(consume::Consume),
+    Group(group::Group),
     Verify(verify::Verify),
     Log(log::LogFiles),
     Sim(sim::Sim),
@@ -101,6 +103,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Some(Command::Config(command)) => command.run(),
         Some(Command::Produce(command)) => command.run(),
         Some(Command::Consume(command)) => command.run(),
+        Some(Command::Group(command)) => command.run(),
         Some(Command::Verify(command)) => command.run(),
         Some(Command::Log(command)) => command.run(),
         Some(Command::Sim(command)) => command.run(),

@@ -2,6 +2,7 @@
 //! scripts are other doors into the same house, one file each in `kafka_tools/`.
 
 mod commands;
+mod consumer_groups;
 mod environment;
 mod http;
 mod kafka_tools;

@@ -1,6 +1,7 @@
 //! What people see: tables, JSON, failures in one line.
 
 use serde::Serialize;
+use serde_json::Value;
 use std::fmt;
 
 /// Why a command did not do what it was asked, in one line, and the exit code.
@@ -104,6 +105,39 @@ pub fn print_rows(format: Format, headings: &[&str], rows: &[Vec<String>]) -> Re
     Ok(())
 }
 
+/// Prints rows of values: as a table, in which what is not there is a dash, or as a JSON list of objects with the headings in
+/// lower case, in which it is null and numbers are numbers.
+pub fn print_values(format: Format, headings: &[&str], rows: &[Vec<Value>]) -> Result<(), Failure> {
+    match format {
+        Format::Table => {
+            let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(cell).collect()).collect();
+            print!("{}", table(headings, &rows));
+            Ok(())
+        }
+        Format::Json => {
+            let key = |heading: &&str| heading.to_lowercase().replace(['-', ' '], "_");
+            let object = |row: &Vec<Value>| -> serde_json::Map<String, Value> {
+                headings.iter().map(key).zip(row.iter().cloned()).collect()
+            };
+            print_json(&rows.iter().map(object).collect::<Vec<_>>())
+        }
+    }
+}
+
+/// A value in a table; a map of lists is `orders:0,1;payments:2`.
+fn cell(value: &Value) -> String {
+    let joined = |cells: Vec<String>, by: &str| if cells.is_empty() { "-".to_owned() } else { cells.join(by) };
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => joined(items.iter().map(cell).collect(), ","),
+        Value::Object(fields) => {
+            joined(fields.iter().map(|(key, inner)| format!("{key}:{}", cell(inner))).collect(), ";")
+        }
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+    }
+}
+
 /// Prints a value as one JSON document.
 pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     println!("{}", serde_json::to_string_pretty(value)?);
@@ -113,6 +147,7 @@ pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
@@ -122,5 +157,11 @@ mod tests {
         orders  12
         a       3
         ");
+    }
+
+    #[test]
+    fn what_is_not_there_is_a_dash() {
+        let cells = [json!(null), json!(7), json!(0.5), json!("a"), json!({}), json!({"orders": [0, 1], "x": [2]})];
+        assert_eq!(cells.map(|value| cell(&value)), ["-", "7", "0.5", "a", "-", "orders:0,1;x:2"]);
     }
 }

@@ -10,6 +10,14 @@ use std::path::Path;
 /// # Errors
 /// A file that is not there or cannot be read.
 pub fn read(path: &Path) -> Result<Vec<(String, String)>, Failure> {
+    parse(&read_text(path)?).map_err(|what| Failure::new(format!("{}: {what}", path.display())))
+}
+
+/// A file that a user names, as text.
+///
+/// # Errors
+/// A file that is not there or cannot be read.
+pub fn read_text(path: &Path) -> Result<String, Failure> {
     let place = path.display().to_string();
     let unreadable = |error: std::io::Error| Failure::new(format!("{place}: {error}"));
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -18,7 +26,7 @@ pub fn read(path: &Path) -> Result<Vec<(String, String)>, Failure> {
         return Err(Failure::usage(format!("{place} is not there")));
     }
     let bytes = Disk::real(folder).and_then(|disk| disk.read(&name)).map_err(unreadable)?;
-    parse(&String::from_utf8_lossy(&bytes)).map_err(|what| Failure::new(format!("{place}: {what}")))
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The pairs of a text, in order. A key that stands twice is there twice; the last one counts.

@@ -27,6 +27,7 @@ fn every_command_explains_itself_with_examples() {
         "config",
         "produce",
         "consume",
+        "group",
         "verify",
         "log",
         "sim",

@@ -19,6 +19,8 @@ mod enemy;
 #[allow(dead_code, reason = "shared with the tests of the parsers")]
 #[path = "../../protocol/tests/golden/files.rs"]
 mod files;
+#[path = "cluster/groups.rs"]
+mod groups;
 #[allow(dead_code, reason = "shared with the tests of the parsers")]
 #[path = "../../protocol/tests/fuzz/mutation.rs"]
 mod mutation;

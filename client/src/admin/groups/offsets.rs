@@ -6,7 +6,6 @@ use crate::admin::Admin;
 use crate::consumer::OffsetAndMetadata;
 use crate::consumer::group::committing::Offsets;
 use crate::error::ClientError;
-use protocol::error_code::ErrorCode;
 use protocol::ids::{BrokerId, LeaderEpoch, Offset, PartitionIndex};
 use protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use protocol::messages::offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
@@ -250,6 +249,7 @@ impl Question for Forget<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::error_code::ErrorCode;
     use protocol::frame::encode_request;
     use protocol::messages::Message;
 
