@@ -6,6 +6,7 @@
 mod configs;
 mod console_consumer;
 mod console_producer;
+mod consumer_groups;
 mod dump_log;
 mod get_offsets;
 mod options;
@@ -44,6 +45,7 @@ const TOOLS: &[&Tool] = &[
     &configs::TOOL,
     &console_producer::TOOL,
     &console_consumer::TOOL,
+    &consumer_groups::TOOL,
     &get_offsets::TOOL,
     &server_start::TOOL,
     &server_stop::TOOL,
@@ -241,7 +243,9 @@ mod tests {
 
     #[test]
     fn what_kafka_no_longer_takes_is_met_with_what_to_write() {
-        for tool in [&topics::TOOL, &configs::TOOL, &console_producer::TOOL, &console_consumer::TOOL] {
+        let clients =
+            [&topics::TOOL, &configs::TOOL, &console_producer::TOOL, &console_consumer::TOOL, &consumer_groups::TOOL];
+        for tool in clients {
             let refusal =
                 tool.call(["--zookeeper".to_owned(), "x:2181".to_owned()]).expect_err("there is no ZooKeeper");
             let said = refusal.what;

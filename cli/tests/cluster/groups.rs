@@ -1,6 +1,6 @@
 //! Consumer groups on a real cluster, as an operator looks after them.
 
-use super::Nodes;
+use super::{Nodes, script};
 use serde_json::{Value, json};
 use std::{
     io::Write,
@@ -192,4 +192,63 @@ fn a_group_is_put_wherever_it_is_to_go_on() {
     let table = nodes.ok("group describe g");
     let heading: Vec<&str> = table.lines().next().expect("a heading").split_whitespace().collect();
     assert_eq!(heading[3..7], ["CURRENT-OFFSET", "LOG-END-OFFSET", "LAG", "LAG-SECONDS"]);
+}
+
+#[test]
+fn kafkas_script_looks_after_groups_in_kafkas_columns() {
+    let nodes = Nodes::start("group-script", 1);
+    let bin = nodes.folder.join("bin");
+    nodes.ok(&format!("install-tools {}", bin.display()));
+    let run = |line: &str| script(&nodes, "kafka-consumer-groups.sh", &words(line), "");
+    nodes.ok("topic create orders -p 1");
+    nodes.produce("orders", "a\nb\nc\n");
+    nodes.ok("consume orders --group billing --from-beginning -n 2");
+    assert_eq!(run("--list"), ("billing\n".to_owned(), true));
+    let (listed, _) = run("--list --state --type classic");
+    let rows: Vec<Vec<&str>> = listed.lines().map(words).collect();
+    assert_eq!(rows, [["GROUP", "TYPE", "STATE"], ["billing", "Classic", "Empty"]]);
+    assert!(!run("--list --state happy").1);
+    let (described, ok) = run("--describe --group billing");
+    let rows: Vec<Vec<&str>> = described.lines().map(words).filter(|row| row.len() > 7).collect();
+    assert!(ok && described.contains("Consumer group 'billing' has no active members."), "{described}");
+    assert_eq!(
+        rows,
+        [
+            words("GROUP TOPIC PARTITION CURRENT-OFFSET LOG-END-OFFSET LAG CONSUMER-ID HOST CLIENT-ID"),
+            words("billing orders 0 2 3 1 - - -")
+        ]
+    );
+    let (stateful, _) = run("--describe --all-groups --state");
+    assert!(stateful.contains(&format!("localhost:{}  (1)", nodes.base_port)), "{stateful}");
+    let (unknown, ok) = run("--describe --group none");
+    assert!(!ok && unknown.contains("Group none not found."), "{unknown}");
+
+    let (dry, ok) = run("--reset-offsets --group billing --topic orders --to-offset 9");
+    assert!(ok && dry.contains("WARN: No action will be performed as the --execute option is missing."), "{dry}");
+    assert!(dry.contains("New offset (9) is higher than latest offset for topic partition orders-0."), "{dry}");
+    assert_eq!(nodes.committed("billing"), [json!(2)]);
+    let export = "--reset-offsets --group billing --all-topics --to-earliest --dry-run --export";
+    assert_eq!(run(export), ("orders,0,0\n\n".to_owned(), true));
+    let (done, ok) = run("--reset-offsets --group billing --all-topics --to-earliest --execute");
+    let rows: Vec<Vec<&str>> = done.lines().map(words).filter(|row| !row.is_empty()).collect();
+    assert!(ok, "{done}");
+    assert_eq!(rows, [["GROUP", "TOPIC", "PARTITION", "NEW-OFFSET"], ["billing", "orders", "0", "0"]]);
+    assert_eq!(nodes.committed("billing"), [json!(0)]);
+
+    let member = Member::join(&nodes, "orders", "billing");
+    let (members, _) = run("--describe --group billing --members --verbose");
+    assert!(members.contains(" orders:0 "), "{members}");
+    let (refused, ok) = run("--reset-offsets --group billing --all-topics --to-latest --execute");
+    assert!(!ok && refused.contains("inactive, but the current state is Stable."), "{refused}");
+    let (refused, ok) = run("--delete --group billing");
+    assert!(
+        !ok && refused.contains("* Group 'billing' could not be deleted due to: The group is not empty."),
+        "{refused}"
+    );
+    member.leave();
+    let (forgotten, ok) = run("--delete-offsets --group billing --topic orders");
+    assert!(ok && forgotten.contains("Request succeeded for deleting offsets from group billing."), "{forgotten}");
+    nodes.reset("billing", "--topic orders --to-latest");
+    let deleted = "Deletion of requested consumer groups ('billing') was successful.\n";
+    assert_eq!(run("--delete --group billing"), (deleted.to_owned(), true));
 }
