@@ -4,7 +4,7 @@ use super::World;
 use crate::event::WorldEvent;
 use protocol::{
     ids::{BrokerId, Offset, PartitionIndex, TopicPartition},
-    record_batch::batches,
+    record_batch::{BatchHeader, batches, validate_replicated},
 };
 use runtime::{observe, simulation::disk::Damage};
 
@@ -61,7 +61,9 @@ impl World {
             let (from_at, to_at) = (from as usize, to as usize);
             let pairs = bytes[from_at..from_at + count].iter().zip(&bytes[to_at..to_at + count]);
             let first = pairs.into_iter().position(|(new, old)| new != old)? as u64;
-            Some((to + first, Damage::Misdirect { from, to }))
+            let mut damaged = bytes.to_vec();
+            damaged.copy_within(from_at..from_at + count, to_at);
+            (!is_sound(&damaged)).then_some((to + first, Damage::Misdirect { from, to }))
         })
     }
 
@@ -108,6 +110,12 @@ impl World {
         });
         found.collect()
     }
+}
+
+/// Whether nobody can tell that this is not what was written. The CRC of a batch leaves its offset out, so that the rest of another
+/// one of the same length may stand behind it: whoever reads it, Kafka or gregor, takes it for what was written there.
+fn is_sound(segment: &[u8]) -> bool {
+    BatchHeader::parse(segment).is_ok_and(|first| validate_replicated(segment, first.base_offset).is_ok())
 }
 
 /// Where the batches of a segment begin; at least one does.
