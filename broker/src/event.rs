@@ -185,6 +185,19 @@ pub enum ReplicaEvent {
         /// Where the log ended when it began to read.
         end: Offset,
     },
+    /// The coordinator of a partition's groups has appended what it decided.
+    GroupsWritten {
+        /// Which partition.
+        partition: TopicPartition,
+        /// In which leader epoch.
+        leader_epoch: LeaderEpoch,
+        /// The first offset of the batch.
+        base_offset: Offset,
+        /// One past its last offset.
+        end: Offset,
+        /// What is in it.
+        records: Arc<[groups::record::Record]>,
+    },
     /// The replica is no longer served by this broker.
     Stopped {
         /// Which partition.
@@ -213,6 +226,7 @@ impl Event for ReplicaEvent {
             Self::Damaged { .. } => "damaged",
             Self::BrokenBatch { .. } => "broken-batch",
             Self::CoordinatorLoaded { .. } => "coordinator-loaded",
+            Self::GroupsWritten { .. } => "groups-written",
             Self::Stopped { .. } => "stopped",
         }
     }
@@ -272,6 +286,15 @@ impl Event for ReplicaEvent {
             Self::CoordinatorLoaded { partition, leader_epoch, end } => {
                 place(into, partition, *leader_epoch);
                 into.i64(end.0);
+            }
+            Self::GroupsWritten { partition, leader_epoch, base_offset, end, records } => {
+                place(into, partition, *leader_epoch);
+                into.i64(base_offset.0);
+                into.i64(end.0);
+                for (key, value) in records.iter().map(groups::record::Record::encode) {
+                    into.bytes(&key);
+                    into.bytes(&value.unwrap_or_default());
+                }
             }
             Self::ProduceWaits { partition, required: offset, .. }
             | Self::ProduceWaited { partition, required: offset }

@@ -16,9 +16,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("storage", &["protocol", "runtime"]),
     ("client", &["protocol", "runtime"]),
     ("controller", &["protocol", "metadata", "client", "runtime"]),
-    ("groups", &["protocol"]),
+    ("groups", &["protocol", "runtime"]),
     ("broker", &["protocol", "metadata", "storage", "groups", "client", "runtime"]),
-    ("sim", &["protocol", "metadata", "storage", "client", "controller", "broker", "runtime"]),
+    ("sim", &["protocol", "metadata", "storage", "groups", "client", "controller", "broker", "runtime"]),
 ];
 
 /// Crates that only some may name.

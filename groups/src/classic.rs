@@ -194,6 +194,10 @@ impl ClassicGroup {
         let mut loaded = Self::new(group, config, wall);
         loaded.state_since = value.state_since;
         loaded.generation = value.generation;
+        if runtime::mutant!("S22") {
+            runtime::mutant_diverged!("S22");
+            loaded.generation = Generation::default();
+        }
         loaded.protocol_type = (!value.protocol_type.is_empty()).then(|| value.protocol_type.clone());
         loaded.protocol.clone_from(&value.protocol);
         if !value.members.is_empty() {
@@ -316,6 +320,13 @@ impl ClassicGroup {
     /// Goes to another state. Asserts that it may follow on this one.
     fn transition(&mut self, to: State, wall: WallMillis) {
         assert!(to.may_follow(self.state), "group {}: {} -> {to}", self.group, self.state);
+        match to {
+            State::Empty => runtime::reachable!("a classic group is left by its last member"),
+            State::PreparingRebalance => runtime::reachable!("a classic group waits for its members"),
+            State::CompletingRebalance => runtime::reachable!("a classic group waits for its leader"),
+            State::Stable => runtime::reachable!("a classic group is stable"),
+            State::Dead => {}
+        }
         self.state = to;
         self.state_since = Some(wall);
     }

@@ -94,6 +94,23 @@ pub enum Record {
     },
 }
 
+impl Record {
+    /// Whose it is.
+    pub fn group(&self) -> &GroupId {
+        match self {
+            Self::Offset { group, .. }
+            | Self::ClassicGroup { group, .. }
+            | Self::ConsumerGroup { group, .. }
+            | Self::PartitionMetadata { group }
+            | Self::Member { group, .. }
+            | Self::TargetEpoch { group, .. }
+            | Self::TargetAssignment { group, .. }
+            | Self::CurrentAssignment { group, .. }
+            | Self::RegularExpression { group, .. } => group,
+        }
+    }
+}
+
 /// How far a group has come in a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommittedOffset {

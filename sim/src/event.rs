@@ -1,6 +1,10 @@
 //! What the simulated world itself does: operations of its clients, and faults. Emitted like every other event, so that
 //! it stands in the trace, in the order in which it happened.
 
+mod member;
+
+pub use member::{Committed, Member, MemberDid, MemberEvent};
+
 use protocol::ids::{Offset, PartitionIndex, TopicPartition};
 use runtime::observe::{Digest, Event};
 use serde::{Deserialize, Serialize};
@@ -140,6 +144,10 @@ pub enum ClientEvent {
 impl ClientEvent {
     /// The reader that reads everything after the cluster was healed.
     pub const DRAIN: u32 = u32::MAX;
+    /// Readers with numbers from here on are members of groups: what they read begins where their group was.
+    pub const GROUPED: u32 = 1 << 24;
+    /// Each member is another reader each time that it comes back.
+    pub const LIVES: u32 = 1 << 10;
 }
 
 impl Event for ClientEvent {

@@ -11,6 +11,8 @@ use std::fmt;
 
 mod acked_is_kept;
 mod acknowledged_is_replicated;
+mod commits_are_fenced;
+mod commits_are_kept;
 mod damage_is_never_invented;
 mod damage_is_never_sent;
 mod deletion_is_allowed;
@@ -20,6 +22,8 @@ mod failure_is_final;
 mod fenced_leads_nothing;
 mod follower_copies_its_leader;
 mod follower_high_watermark_is_committed;
+mod generations_advance;
+mod groups_skip_nothing;
 mod high_watermark_is_covered;
 mod isr_covers_high_watermark;
 mod leader_is_complete;
@@ -29,8 +33,10 @@ mod metadata_prefixes_agree;
 mod no_truncation_of_committed;
 mod nothing_is_uncommitted;
 mod one_broker_epoch;
+mod one_coordinator;
 mod one_leader_per_epoch;
 mod one_offset_per_value;
+mod one_owner;
 mod one_value_per_offset;
 mod out_of_range_is_true;
 mod polls_in_order;
@@ -148,6 +154,12 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(polls_in_order::PollsInOrder::default()),
         Box::new(reads_are_committed::ReadsAreCommitted),
         Box::new(reads_were_sent::ReadsWereSent::default()),
+        Box::new(commits_are_kept::CommitsAreKept::default()),
+        Box::new(commits_are_fenced::CommitsAreFenced::default()),
+        Box::new(one_owner::OneOwner::default()),
+        Box::new(generations_advance::GenerationsAdvance),
+        Box::new(one_coordinator::OneCoordinator::default()),
+        Box::new(groups_skip_nothing::GroupsSkipNothing::default()),
         Box::new(refused_is_never_seen::RefusedIsNeverSeen::default()),
         Box::new(out_of_range_is_true::OutOfRangeIsTrue),
         Box::new(deletion_is_allowed::DeletionIsAllowed::default()),

@@ -20,8 +20,10 @@ use storage::event::LogEvent;
 
 mod agreement;
 mod budget;
+mod groups;
 
 pub use agreement::Disagreement;
+pub use groups::{GroupLogs, Written};
 
 /// One batch in a replica's log, by its outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +71,12 @@ impl Batches {
     /// The batch that begins at this offset.
     pub fn at(&self, base_offset: Offset) -> Option<&Batch> {
         self.position(base_offset).ok().map(|at| &self.batches[at])
+    }
+
+    /// The batch that holds this offset.
+    pub fn holding(&self, offset: Offset) -> Option<&Batch> {
+        let batch = self.batches.get(self.batches.partition_point(|batch| batch.last_offset < offset))?;
+        (batch.base_offset <= offset).then_some(batch)
     }
 
     /// The batches that begin in `[from, to)`.
@@ -182,6 +190,8 @@ pub struct Ledger {
     pub deleted: BTreeMap<TopicPartition, Offset>,
     /// The batches that the last event committed, with their partition.
     pub newly_committed: Vec<(TopicPartition, Batch)>,
+    /// What coordinators wrote of groups.
+    pub groups: GroupLogs,
     /// What rotted, until it was copied anew.
     rot: BTreeMap<(BrokerId, TopicPartition), budget::Rot>,
     /// The metadata record that the last event brought for the first time, with the image before it.
@@ -204,7 +214,7 @@ impl Ledger {
             Fact::Replica(event) => self.replica_event(observed.broker, event),
             Fact::Controller(event) => self.controller_event(event),
             Fact::World(event) => self.world_event(event),
-            Fact::Client(_) => {}
+            Fact::Client(_) | Fact::Member(_) => {}
         }
     }
 
@@ -330,6 +340,10 @@ impl Ledger {
         match event {
             ReplicaEvent::Registered { broker_epoch } => {
                 self.nodes.entry(broker).or_default().broker_epoch = Some(*broker_epoch);
+            }
+            ReplicaEvent::GroupsWritten { partition, leader_epoch, base_offset, end, records } => {
+                let (base_offset, end, leader_epoch) = (*base_offset, *end, *leader_epoch);
+                self.groups.push(*partition, Written { base_offset, end, leader_epoch, records: records.clone() });
             }
             ReplicaEvent::MetadataApplied { offset, record } => self.record(*offset, record),
             ReplicaEvent::BecameLeader { partition, leader_epoch, isr, high_watermark, .. } => {

@@ -1,6 +1,6 @@
 //! Pure. One event with its circumstances, as invariants and the timeline see it.
 
-use crate::event::{ClientEvent, WorldEvent};
+use crate::event::{ClientEvent, MemberEvent, WorldEvent};
 use broker::event::ReplicaEvent;
 use controller::event::ControllerEvent;
 use protocol::ids::BrokerId;
@@ -17,6 +17,8 @@ pub enum Fact<'a> {
     Controller(&'a ControllerEvent),
     /// A client asked or was told something.
     Client(&'a ClientEvent),
+    /// A member of a group did something, or was told.
+    Member(&'a MemberEvent),
     /// The world did something.
     World(&'a WorldEvent),
 }

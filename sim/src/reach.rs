@@ -14,9 +14,6 @@ const ONE_DIRECTORY: &str = "simulated brokers have one log directory each";
 /// A guard for what may happen by the rules, and what no sweep has seen yet.
 const NOT_SEEN: &str = "too rare: no sweep has seen it";
 
-/// Groups are tried in tests of the broker and of the client, and with real clients.
-const NO_GROUPS: &str = "no workload of the swarm is in a group yet";
-
 /// Names that no run of the swarm can reach, and why.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("a broker starts without one of its log directories", ONE_DIRECTORY),
@@ -26,9 +23,6 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("controller: a decision's outcome is unknown", NOT_SEEN),
     ("controller: a stale decision is not applied", NOT_SEEN),
     ("a leader that had lost its leadership sent what it was writing", NOT_SEEN),
-    ("a group coordinator is loaded", NO_GROUPS),
-    ("a group coordinator is loaded again after a failed append", NO_GROUPS),
-    ("a group coordinator loads records", NO_GROUPS),
     ("a fetch names an epoch that its session has not", "gregor's own clients never do"),
 ];
 

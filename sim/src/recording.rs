@@ -266,6 +266,7 @@ impl Recording {
                 let partition = match (told.partition, fact) {
                     (Some(partition), _) => Some(self.name(partition, ledger)),
                     (None, Fact::Client(event)) => Some(telling::place(event).to_string()),
+                    (None, Fact::Member(event)) => event.what.partitions().first().map(ToString::to_string),
                     (None, _) => None,
                 };
                 let (event, what, notable) = (told.event.to_owned(), told.what, told.notable);

@@ -148,6 +148,16 @@ pub struct Workload {
     /// After how many records a producer has written everything that it wanted to; without it, it never has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records: Option<u64>,
+    /// How the members of a group share its partitions.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub assigning: Assigning,
+}
+
+impl Workload {
+    /// The group whose members its clients are.
+    pub fn group(&self) -> String {
+        format!("readers-of-{}", self.topic)
+    }
 }
 
 fn twenty() -> u32 {
@@ -176,6 +186,8 @@ pub enum WorkloadKind {
     Consume,
     /// Reads everything from the beginning, again and again.
     Reread,
+    /// Reads as a member of a group, commits, leaves and comes back.
+    Group,
     /// Deletes the topic and creates it again, over and over, and writes to it while it is there.
     Recreate,
     /// Moves the topic's partitions between brokers, takes moves back, has preferred leaders elected.
@@ -194,10 +206,21 @@ impl WorkloadKind {
     /// Whether it is an operator, who leaves the cluster alone once the faults are over.
     pub fn is_operator(self) -> bool {
         match self {
-            Self::Produce | Self::Consume | Self::Reread | Self::Recreate => false,
+            Self::Produce | Self::Consume | Self::Reread | Self::Group | Self::Recreate => false,
             Self::Reassign | Self::Reconfigure | Self::DeleteRecords | Self::Grow | Self::Throttle => true,
         }
     }
+}
+
+/// How the members of a group share its partitions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Assigning {
+    /// All give up everything in each rebalance.
+    #[default]
+    Eager,
+    /// Whoever keeps a partition reads on (KIP-429).
+    Cooperative,
 }
 
 /// A producer's `acks`.

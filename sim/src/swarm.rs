@@ -5,7 +5,7 @@
 use crate::{
     event::Budget,
     faults::{self, hold},
-    scenario::{Acks, Cluster, Expect, Scenario, Span, Step, Topic, Workload, WorkloadKind},
+    scenario::{Acks, Assigning, Cluster, Expect, Scenario, Span, Step, Topic, Workload, WorkloadKind},
 };
 use draws::Draws;
 use std::collections::BTreeMap;
@@ -63,9 +63,15 @@ fn drawn(draws: &Draws) -> Scenario {
         idempotent: true,
         gives_up: None,
         records: None,
+        assigning: Assigning::default(),
     }];
     if draws.chance("consume", 0, 50) {
         workloads.push(Workload { kind: WorkloadKind::Consume, clients: 1, ..workloads[0].clone() });
+    }
+    if draws.chance("group", 0, 30) {
+        let assigning = if draws.chance("cooperative", 0, 50) { Assigning::Cooperative } else { Assigning::Eager };
+        let clients = draws.between("members", 0, 1, 4) as i32;
+        workloads.push(Workload { kind: WorkloadKind::Group, clients, assigning, ..workloads[0].clone() });
     }
     if draws.chance("reread", 0, 25) {
         workloads.push(Workload { kind: WorkloadKind::Reread, clients: 1, ..workloads[0].clone() });
@@ -135,6 +141,7 @@ pub fn load(seed: u64) -> Scenario {
         idempotent: true,
         gives_up: None,
         records: None,
+        assigning: Assigning::default(),
     };
     let orders =
         Topic { name: "orders".into(), partitions: 6, replicas: 3, min_insync_replicas: 2, configs: BTreeMap::new() };

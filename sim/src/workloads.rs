@@ -25,6 +25,7 @@ use std::{pin::Pin, time::Duration};
 
 mod consume;
 mod drain;
+mod member;
 mod operate;
 mod produce;
 mod recreate;
@@ -61,7 +62,10 @@ impl Machines for World {
 pub struct Running {
     stop: ShutdownTrigger,
     operators: ShutdownTrigger,
+    groups: ShutdownTrigger,
     done: Vec<oneshot::Receiver<()>>,
+    /// The members of groups.
+    members: Vec<oneshot::Receiver<()>>,
     tested: Option<oneshot::Receiver<Result<(), String>>>,
 }
 
@@ -83,8 +87,8 @@ impl Running {
         self.tested = Some(result);
     }
 
-    /// Asks all of them to stop, and waits until they have: producers finish what they sent. A program that is tested is not
-    /// asked; it ends by itself.
+    /// Asks all of them to stop, and waits until they have: producers finish what they sent, and then members of groups read
+    /// what there is. A program that is tested is not asked; it ends by itself.
     ///
     /// # Errors
     /// What the tested program says is wrong.
@@ -93,6 +97,10 @@ impl Running {
         self.operators.request();
         for done in self.done {
             // A client that has panicked has failed the run.
+            let _ = done.await;
+        }
+        self.groups.request();
+        for done in self.members {
             let _ = done.await;
         }
         match self.tested {
@@ -167,25 +175,31 @@ pub async fn create_topics(cluster: Cluster, scenario: &Scenario) {
 pub fn start(machines: &mut impl Machines, scenario: &Scenario) -> Running {
     let (stop, stopping) = sync::shutdown();
     let (operators, dismissed) = sync::shutdown();
+    let (groups, all_is_written) = sync::shutdown();
     let brokers = scenario.cluster.brokers;
-    let (mut writer, mut all_done) = (0, Vec::new());
+    let (mut writer, mut all_done, mut members) = (0, Vec::new(), Vec::new());
     for workload in &scenario.workloads {
         let topic =
             scenario.topics.iter().find(|topic| topic.name == workload.topic).expect("the scenario was checked");
         for _ in 0..workload.clients {
             let (workload, topic) = (workload.clone(), topic.clone());
-            let stopping = if workload.kind.is_operator() { dismissed.clone() } else { stopping.clone() };
+            let stopping = match workload.kind {
+                WorkloadKind::Group => all_is_written.clone(),
+                kind if kind.is_operator() => dismissed.clone(),
+                _ => stopping.clone(),
+            };
             let partitions = topic.partitions;
             let cluster = ClusterOptions::new(machines.bootstrap());
             writer += 1;
             let (done, is_done) = oneshot::channel();
-            all_done.push(is_done);
+            if workload.kind == WorkloadKind::Group { &mut members } else { &mut all_done }.push(is_done);
             machines.run(Box::pin(async move {
                 let cluster = Cluster::new(cluster);
                 match workload.kind {
                     WorkloadKind::Produce => produce::run(cluster, &workload, partitions, writer, stopping).await,
                     WorkloadKind::Recreate => recreate::run(cluster, &workload, &topic, stopping).await,
                     WorkloadKind::Consume => consume::run(cluster, &workload, partitions, writer, stopping).await,
+                    WorkloadKind::Group => member::run(cluster, &workload, writer, stopping).await,
                     WorkloadKind::Reread => reread::run(cluster, &workload, partitions, writer, stopping).await,
                     WorkloadKind::Reassign
                     | WorkloadKind::Reconfigure
@@ -200,7 +214,7 @@ pub fn start(machines: &mut impl Machines, scenario: &Scenario) -> Running {
             }));
         }
     }
-    Running { stop, operators, done: all_done, tested: None }
+    Running { stop, operators, groups, done: all_done, members, tested: None }
 }
 
 /// Lets an operator do one thing.

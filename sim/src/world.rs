@@ -74,6 +74,8 @@ impl Shared {
         } else if let Some(event) = any.downcast_ref() {
             Fact::Client(event)
         } else if let Some(event) = any.downcast_ref() {
+            Fact::Member(event)
+        } else if let Some(event) = any.downcast_ref() {
             Fact::Controller(event)
         } else if let Some(event) = any.downcast_ref() {
             Fact::World(event)
@@ -519,7 +521,15 @@ fn cluster_id() -> String {
 
 /// The world's own server properties, and over them the scenario's.
 fn properties(cluster: &Cluster) -> Properties {
+    let own_brokers = cluster.brokers.min(3).to_string();
     let own = [
+        // Groups live on as many brokers as topics do, and do not wait for one another for long.
+        ("offsets.topic.num.partitions", "2"),
+        ("offsets.topic.replication.factor", own_brokers.as_str()),
+        ("group.initial.rebalance.delay.ms", "500"),
+        ("group.min.session.timeout.ms", "1000"),
+        // The ledger takes a log for a run of batches without gaps.
+        ("log.cleaner.enable", "false"),
         ("broker.session.timeout.ms", "3000"),
         ("broker.heartbeat.interval.ms", "500"),
         ("replica.lag.time.max.ms", "2000"),

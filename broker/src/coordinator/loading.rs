@@ -53,6 +53,10 @@ pub(super) async fn load(
     let replica = partitions.get(of).ok_or(NotLoaded::NotLeader)?;
     let end = replica.leads_in(leader_epoch).ok_or(NotLoaded::NotLeader)?;
     let (mut groups, mut read, mut at) = (GroupShard::new(config.groups.clone()), Read::default(), Offset::ZERO);
+    if at < end && runtime::mutant!("S21") {
+        runtime::mutant_diverged!("S21");
+        at = end;
+    }
     while at < end {
         let slice = match replica.read_in(leader_epoch, at, config.load_bytes) {
             Ok(Some(slice)) => slice,

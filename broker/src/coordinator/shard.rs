@@ -102,6 +102,10 @@ impl Seen {
     /// `NOT_COORDINATOR` where the leader epoch ended first, `COORDINATOR_NOT_AVAILABLE` where it took too long: the client
     /// asks again, and finds whatever became of it (`CoordinatorOperationExceptionHelper`).
     pub async fn committed(self, deadline: Instant) -> Result<(), ErrorCode> {
+        if runtime::mutant!("S20") {
+            runtime::mutant_diverged!("S20");
+            return Ok(());
+        }
         let outcome = match self.replica.committed(self.leader_epoch, self.end) {
             Ok(None) => Ok(()),
             Ok(Some(ticket)) => ticket.wait_until(deadline).await,
@@ -287,31 +291,41 @@ impl Shard {
     /// One batch, so that what was decided together is there together; several only where one would be too large, as when the
     /// offsets of many partitions have grown old. Answers where the log ends then.
     fn append(&self, replica: &Arc<Partition>, records: &[Record]) -> Result<Offset, ErrorCode> {
-        let mut batch = BatchBuilder::new(Compression::None);
-        let mut records = records.iter().peekable();
-        loop {
-            if let Some(record) = records.next() {
-                let (key, value) = record.encode();
-                batch.push(wall_now(), Some(&key), value.as_deref(), &[]);
-            }
-            if records.peek().is_some() && batch.size_estimate() < BATCH_BYTES {
-                continue;
-            }
-            let full = std::mem::replace(&mut batch, BatchBuilder::new(Compression::None));
-            let end = self.append_batch(replica, full)?;
-            if records.peek().is_none() {
-                return Ok(end);
+        let (mut batch, mut first) = (BatchBuilder::new(Compression::None), 0);
+        for (at, record) in records.iter().enumerate() {
+            let (key, value) = record.encode();
+            batch.push(wall_now(), Some(&key), value.as_deref(), &[]);
+            if at + 1 < records.len() && batch.size_estimate() >= BATCH_BYTES {
+                let full = std::mem::replace(&mut batch, BatchBuilder::new(Compression::None));
+                self.append_batch(replica, full, &records[first..=at])?;
+                first = at + 1;
             }
         }
+        self.append_batch(replica, batch, &records[first..])
     }
 
-    fn append_batch(&self, replica: &Arc<Partition>, batch: BatchBuilder) -> Result<Offset, ErrorCode> {
+    fn append_batch(
+        &self,
+        replica: &Arc<Partition>,
+        batch: BatchBuilder,
+        records: &[Record],
+    ) -> Result<Offset, ErrorCode> {
         replica.check_append_in(self.leader_epoch).map_err(refused)?;
         let batch = batch.finish(ProducerId::NONE, ProducerEpoch::NONE, Sequence::NONE);
         let header = BatchHeader::parse(&batch).expect("it was just built");
         let mut bytes = BytesMut::from(batch);
         match replica.append_as_leader(&mut bytes, &[header], Acks::All) {
-            Ok(appended) if appended.leader_epoch == self.leader_epoch => Ok(appended.last_offset.plus(1)),
+            Ok(appended) if appended.leader_epoch == self.leader_epoch => {
+                let end = appended.last_offset.plus(1);
+                observe::emit(|| ReplicaEvent::GroupsWritten {
+                    partition: self.of,
+                    leader_epoch: self.leader_epoch,
+                    base_offset: appended.base_offset,
+                    end,
+                    records: records.into(),
+                });
+                Ok(end)
+            }
             Ok(_) => Err(ErrorCode::NotCoordinator),
             Err(AppendError::Refused(refusal)) => Err(refused(refusal)),
             Err(AppendError::Log(error)) => {

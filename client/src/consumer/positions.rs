@@ -262,7 +262,14 @@ impl Positions {
 
     /// What to commit: where each partition is that is known to be somewhere.
     pub fn consumed(&self) -> impl Iterator<Item = (&PartitionName, Position)> {
-        self.partitions.keys().filter_map(|partition| Some((partition, self.position(partition)?)))
+        let ahead = i64::from(runtime::mutant!("S24"));
+        self.partitions.keys().filter_map(move |partition| {
+            let position = self.position(partition)?;
+            if ahead > 0 {
+                runtime::mutant_diverged!("S24");
+            }
+            Some((partition, Position { offset: position.offset.plus(ahead), ..position }))
+        })
     }
 
     /// The partitions to ask the group's coordinator about at `now`, and when to look again if there are others.

@@ -42,7 +42,9 @@ impl ClassicGroup {
             // It assigns its partitions by itself, or is an administrator's tool.
             return Ok(());
         }
-        if claim.generation.0 >= 0 || !claim.member.is_empty() || claim.instance.is_some() {
+        if runtime::mutant!("S19") {
+            runtime::mutant_diverged!("S19");
+        } else if claim.generation.0 >= 0 || !claim.member.is_empty() || claim.instance.is_some() {
             self.roster.check(&claim.member, claim.instance.as_ref())?;
             if claim.generation != self.generation {
                 return Err(ErrorCode::IllegalGeneration);

@@ -2,12 +2,16 @@
 
 use super::{End, Invariant};
 use crate::{
-    event::{Budget, ClientEvent, NamedPartition, Tag, WorldEvent},
+    event::{Budget, ClientEvent, Member, MemberEvent, NamedPartition, Tag, WorldEvent},
     ledger::Ledger,
     observed::{Fact, Observed},
 };
 use broker::event::ReplicaEvent;
 use controller::event::ControllerEvent;
+use groups::{
+    ids::Generation,
+    record::{ClassicGroupValue, CommittedOffset, Record as GroupRecord},
+};
 use metadata::record::Record;
 use protocol::ids::*;
 use std::{collections::BTreeSet, sync::Arc};
@@ -85,6 +89,18 @@ impl<I: Invariant> Story<I> {
 
     pub fn client(self, event: ClientEvent) -> Self {
         self.tell(-1, Fact::Client(&event))
+    }
+
+    pub fn member(self, event: MemberEvent) -> Self {
+        self.tell(-1, Fact::Member(&event))
+    }
+
+    /// What the coordinator on 1 writes, in one batch at this offset.
+    pub fn groups(self, offset: i64, leader_epoch: i32, records: Vec<GroupRecord>) -> Self {
+        let (base_offset, end) = (Offset(offset), Offset(offset + records.len() as i64));
+        let (partition, leader_epoch) = (orders(), LeaderEpoch(leader_epoch));
+        let records = records.into();
+        self.replica(1, ReplicaEvent::GroupsWritten { partition, leader_epoch, base_offset, end, records })
     }
 
     /// A metadata record, applied by a controller.
@@ -193,6 +209,37 @@ impl<I: Invariant> Story<I> {
     pub fn polled(self, operation: u64, offset: i64, reader: u32) -> Self {
         self.client(ClientEvent::Polled { from: named(), offset: Offset(offset), tag: tag(operation), reader })
     }
+}
+
+/// A member of the one group of most stories.
+pub fn member(reader: u32) -> Member {
+    Member { group: "readers".into(), reader: ClientEvent::GROUPED + reader }
+}
+
+/// What it has committed of the one partition.
+pub fn commit(offset: i64, metadata: &str) -> GroupRecord {
+    let value = CommittedOffset {
+        offset: Offset(offset),
+        leader_epoch: None,
+        metadata: metadata.into(),
+        committed_at: WallMillis(0),
+        expires_at: None,
+    };
+    let NamedPartition { topic, partition } = named();
+    GroupRecord::Offset { group: "readers".into(), topic: topic.into(), partition, value: Some(value) }
+}
+
+/// It is in this generation.
+pub fn generation(generation: i32) -> GroupRecord {
+    let value = ClassicGroupValue {
+        protocol_type: "consumer".into(),
+        generation: Generation(generation),
+        protocol: None,
+        leader: None,
+        state_since: None,
+        members: Vec::new(),
+    };
+    GroupRecord::ClassicGroup { group: "readers".into(), value: Some(value) }
 }
 
 pub fn tag(operation: u64) -> Tag {

@@ -1,7 +1,7 @@
 //! Pure. What each event says, in a sentence whose subject is the node: for people who have never seen the code.
 
 use crate::{
-    event::{ClientEvent, NamedPartition},
+    event::{ClientEvent, MemberDid, MemberEvent, NamedPartition},
     observed::Fact,
 };
 use broker::event::ReplicaEvent;
@@ -31,6 +31,7 @@ pub fn tell(fact: Fact<'_>) -> Telling {
         Fact::Replica(event) => replica(event),
         Fact::Controller(event) => controller(event),
         Fact::Client(event) => client(event),
+        Fact::Member(event) => member(event),
         Fact::World(event) => {
             Telling { event: event.kind(), partition: None, what: format!("{event:?}"), notable: true }
         }
@@ -158,6 +159,11 @@ fn replica(event: &ReplicaEvent) -> Telling {
         ReplicaEvent::CoordinatorLoaded { partition, leader_epoch, end } => {
             told(Some(partition), true, format!("coordinates groups in epoch {leader_epoch}: read up to {end}"))
         }
+        ReplicaEvent::GroupsWritten { partition, leader_epoch, base_offset, end, records } => {
+            let of: BTreeSet<&str> = records.iter().map(|record| &**record.group()).collect();
+            let of = of.into_iter().collect::<Vec<_>>().join(", ");
+            told(Some(partition), false, format!("writes {base_offset} to {end} of {of} in epoch {leader_epoch}"))
+        }
         ReplicaEvent::BrokenBatch { partition } => told(Some(partition), true, "is sent a broken batch".into()),
         ReplicaEvent::Stopped { partition } => told(Some(partition), true, "stops".into()),
     }
@@ -200,4 +206,29 @@ fn client(event: &ClientEvent) -> Telling {
         ClientEvent::PolledForeign { offset, .. } => told(false, format!("reads a record of another's at {offset}")),
         ClientEvent::GotDamaged { offset, .. } => told(true, format!("gets a damaged batch at {offset}")),
     }
+}
+
+fn member(event: &MemberEvent) -> Telling {
+    let who = &event.member;
+    let list = |partitions: Vec<&NamedPartition>| match partitions.as_slice() {
+        [] => "nothing".to_owned(),
+        some => some.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    };
+    let of = list(event.what.partitions());
+    let (notable, what) = match &event.what {
+        MemberDid::Took { generation, .. } => (true, format!("as {who} takes {of} in generation {generation}")),
+        MemberDid::GaveUp { lost: false, .. } => (true, format!("as {who} gives up {of}")),
+        MemberDid::GaveUp { lost: true, .. } => (true, format!("as {who} has lost {of}")),
+        MemberDid::CommitInvoked { attempt, .. } => (false, format!("as {who} commits {of} ({attempt})")),
+        MemberDid::CommitAcknowledged { attempt, .. } => {
+            (false, format!("as {who} is told that {attempt} is committed"))
+        }
+        MemberDid::FetchInvoked { .. } => (false, format!("as {who} asks where its group is in {of}")),
+        MemberDid::FetchAnswered { offsets, .. } => {
+            let at = offsets.iter().map(|(of, (offset, _))| format!("{of} at {offset}")).collect::<Vec<_>>();
+            (false, format!("as {who} is told where its group is: {}", at.join(", ")))
+        }
+        MemberDid::Ended => (true, format!("as {who} goes")),
+    };
+    Telling { event: event.kind(), partition: None, what, notable }
 }

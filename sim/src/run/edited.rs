@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::{
-    event::{ClientEvent, Tag},
+    event::{ClientEvent, MemberEvent, Tag},
     invariants::Judge,
     observed::{Fact, Observed},
 };
@@ -35,6 +35,7 @@ enum Owned {
     Replica(ReplicaEvent),
     Controller(ControllerEvent),
     Client(ClientEvent),
+    Member(MemberEvent),
     World(WorldEvent),
 }
 
@@ -57,6 +58,8 @@ fn kept(envelope: &Envelope, event: &dyn observe::Event) -> Option<Kept> {
         Owned::Controller(event.clone())
     } else if let Some(event) = any.downcast_ref::<ClientEvent>() {
         Owned::Client(event.clone())
+    } else if let Some(event) = any.downcast_ref::<MemberEvent>() {
+        Owned::Member(event.clone())
     } else {
         Owned::World(any.downcast_ref::<WorldEvent>()?.clone())
     };
@@ -100,6 +103,7 @@ fn broken(history: &History) -> Option<&'static str> {
             Owned::Replica(event) => Fact::Replica(event),
             Owned::Controller(event) => Fact::Controller(event),
             Owned::Client(event) => Fact::Client(event),
+            Owned::Member(event) => Fact::Member(event),
             Owned::World(event) => Fact::World(event),
         };
         judge.observe(&Observed { at: *at, ordinal: ordinal as u64, broker: *broker, fact });

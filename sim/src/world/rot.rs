@@ -115,7 +115,9 @@ impl World {
 /// Whether nobody can tell that this is not what was written. The CRC of a batch leaves its offset out, so that the rest of another
 /// one of the same length may stand behind it: whoever reads it, Kafka or gregor, takes it for what was written there.
 fn is_sound(segment: &[u8]) -> bool {
-    BatchHeader::parse(segment).is_ok_and(|first| validate_replicated(segment, first.base_offset).is_ok())
+    let Ok(first) = BatchHeader::parse(segment) else { return false };
+    let whole = |headers: Vec<BatchHeader>| headers.iter().map(BatchHeader::size).sum::<usize>() == segment.len();
+    validate_replicated(segment, first.base_offset).is_ok_and(whole)
 }
 
 /// Where the batches of a segment begin; at least one does.

@@ -28,6 +28,10 @@ pub(super) fn assign(members: &[&Member], counts: &PartitionCounts) -> Assignmen
     for (partition, owner) in sharing.owner {
         assignments.get_mut(&members[owner].member_id).expect("every member is in it").insert(partition);
     }
+    if runtime::mutant!("S23") {
+        runtime::mutant_diverged!("S23");
+        return assignments;
+    }
     hold_back(members, &before, &mut assignments);
     assignments
 }

@@ -1,0 +1,99 @@
+//! Pure. What was written of groups: every batch that a coordinator has appended, with what is in it.
+
+use super::Ledger;
+use crate::event::NamedPartition;
+use groups::{
+    ids::Generation,
+    record::{ClassicGroupValue, CommittedOffset, Record},
+};
+use protocol::ids::{LeaderEpoch, Offset, TopicPartition};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// One batch of a coordinator.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// Its first offset.
+    pub base_offset: Offset,
+    /// One past its last offset.
+    pub end: Offset,
+    /// In which leader epoch it was written.
+    pub leader_epoch: LeaderEpoch,
+    /// What is in it.
+    pub records: Arc<[Record]>,
+}
+
+/// The batches of each partition of `__consumer_offsets`, in the order of their offsets.
+#[derive(Clone, Debug, Default)]
+pub struct GroupLogs {
+    partitions: BTreeMap<TopicPartition, Vec<Written>>,
+}
+
+impl GroupLogs {
+    /// Accounts for a batch. One of a coordinator that has been replaced is nothing: it is never committed. What the new one
+    /// writes over was not, either.
+    pub(super) fn push(&mut self, partition: TopicPartition, written: Written) {
+        let batches = self.partitions.entry(partition).or_default();
+        if batches.last().is_some_and(|last| last.leader_epoch > written.leader_epoch) {
+            return;
+        }
+        let kept = batches.partition_point(|batch| batch.end <= written.base_offset);
+        batches.truncate(kept);
+        batches.push(written);
+    }
+
+    /// The partition in which a group lives, once something was written of it.
+    pub fn home(&self, group: &str) -> Option<TopicPartition> {
+        let has = |batches: &&Vec<Written>| {
+            batches.iter().flat_map(|batch| batch.records.iter()).any(|record| &**record.group() == group)
+        };
+        self.partitions.iter().find(|(_, batches)| has(batches)).map(|(partition, _)| *partition)
+    }
+
+    /// What was written of a group, in order, each record with where its batch ends.
+    pub fn of<'a>(&'a self, group: &'a str) -> impl DoubleEndedIterator<Item = (Offset, &'a Record)> {
+        let home = self.home(group).and_then(|home| self.partitions.get(&home));
+        let records =
+            home.into_iter().flatten().flat_map(|batch| batch.records.iter().map(|record| (batch.end, record)));
+        records.filter(move |(_, record)| &**record.group() == group)
+    }
+
+    /// What was committed of a partition, in order, each with where its batch ends; nothing where it was deleted.
+    pub fn commits<'a>(
+        &'a self,
+        group: &'a str,
+        of: &'a NamedPartition,
+    ) -> impl DoubleEndedIterator<Item = (Offset, Option<&'a CommittedOffset>)> {
+        self.of(group).filter_map(move |(end, record)| match record {
+            Record::Offset { topic, partition, value, .. } if **topic == *of.topic && *partition == of.partition => {
+                Some((end, value.as_ref()))
+            }
+            _ => None,
+        })
+    }
+
+    /// What was written of a classic group, in order, each with where its batch ends; nothing where it was deleted.
+    pub fn classic<'a>(
+        &'a self,
+        group: &'a str,
+    ) -> impl DoubleEndedIterator<Item = (Offset, Option<&'a ClassicGroupValue>)> {
+        self.of(group).filter_map(|(end, record)| match record {
+            Record::ClassicGroup { value, .. } => Some((end, value.as_ref())),
+            _ => None,
+        })
+    }
+}
+
+impl Ledger {
+    /// Up to where everything that was written of a group is committed.
+    pub fn group_committed(&self, group: &str) -> Offset {
+        let home = self.groups.home(group).and_then(|home| self.committed.get(&home));
+        home.map_or(Offset::ZERO, |committed| committed.true_high_watermark)
+    }
+
+    /// The generation of a classic group that is committed.
+    pub fn committed_generation(&self, group: &str) -> Option<Generation> {
+        let committed = self.group_committed(group);
+        let (_, value) = self.groups.classic(group).rev().find(|(end, _)| *end <= committed)?;
+        value.map(|value| value.generation)
+    }
+}

@@ -1,0 +1,253 @@
+//! Members of a consumer group who come and go: they read, commit in one of three ways, leave in good order or without a word,
+//! are too slow now and then, and come back as somebody else or under a name that they keep.
+//!
+//! Once everything is whole again they stay until they have read all that there is.
+
+use super::{failed, named, polled};
+use crate::{
+    event::{ClientEvent, Member, MemberDid, MemberEvent, NamedPartition},
+    scenario::{Assigning, Workload},
+};
+use client::{
+    PartitionName,
+    cluster::Cluster,
+    consumer::{
+        Assignor, Consumer, ConsumerError, ConsumerOptions, GroupOptions, OffsetAndMetadata, RebalanceListener,
+        ResetTo, group::Told,
+    },
+};
+use protocol::ids::Offset;
+use runtime::{
+    observe, rand,
+    sync::{Lock, Shutdown},
+    time,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+/// How long a member stays before it goes, in milliseconds.
+const STAYS_MS: std::ops::Range<u64> = 4_000..25_000;
+/// How long nobody is there in its place, in milliseconds.
+const AWAY_MS: std::ops::Range<u64> = 0..3_000;
+/// How long one poll may wait for records.
+const POLL: Duration = Duration::from_millis(300);
+/// A member that is silent for longer is taken for dead.
+const SESSION_TIMEOUT: Duration = Duration::from_secs(4);
+/// How often it says that it lives.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(700);
+/// A member that does not poll for longer leaves.
+const POLL_INTERVAL_MAX: Duration = Duration::from_secs(5);
+/// How long whoever is slow takes: longer than any of the above.
+const SLOW: Duration = Duration::from_secs(7);
+/// How long a commit or a question for committed offsets may take.
+const ASKS_WITHIN: Duration = Duration::from_secs(5);
+/// One poll in so many is followed by a commit.
+const COMMITS_EVERY: u64 = 3;
+/// One poll in so many is followed by a long silence.
+const SLOW_EVERY: u64 = 60;
+/// The rank of the listener's lock: nothing is locked under it.
+const RANK: u8 = u8::MAX - 1;
+
+/// How a member commits.
+#[derive(Clone, Copy, PartialEq)]
+enum Commits {
+    AndWaits,
+    AndGoesOn,
+    WithPolls,
+}
+
+pub(super) async fn run(cluster: Cluster, workload: &Workload, number: u32, stopping: Shutdown) {
+    let group = workload.group();
+    let mut life = 0;
+    // Some have a name that they keep.
+    let instance = (rand::range(0..4) == 0).then(|| Arc::from(format!("instance-{number}")));
+    loop {
+        let member = Member { group: group.clone(), reader: ClientEvent::GROUPED + number * ClientEvent::LIVES + life };
+        life = (life + 1) % ClientEvent::LIVES;
+        let one = Reader::new(&cluster, workload, member, instance.clone());
+        let is_last = one.read(&stopping).await;
+        if is_last {
+            return;
+        }
+        time::sleep(Duration::from_millis(rand::range(AWAY_MS))).await;
+    }
+}
+
+/// One life of one member.
+struct Reader {
+    consumer: Arc<Consumer>,
+    notes: Arc<Notes>,
+    commits: Commits,
+}
+
+/// What a member tells the world.
+struct Notes {
+    member: Member,
+    attempts: AtomicU64,
+    has: Lock<BTreeSet<PartitionName>>,
+}
+
+impl Reader {
+    fn new(cluster: &Cluster, workload: &Workload, member: Member, instance: Option<Arc<str>>) -> Self {
+        let commits = [Commits::AndWaits, Commits::AndGoesOn, Commits::WithPolls][rand::range(0..3) as usize];
+        let assignors = match workload.assigning {
+            Assigning::Eager => vec![Assignor::Range, Assignor::RoundRobin],
+            Assigning::Cooperative => vec![Assignor::CooperativeSticky],
+        };
+        let group = GroupOptions {
+            instance_id: instance,
+            session_timeout: SESSION_TIMEOUT,
+            heartbeat_interval: HEARTBEAT_INTERVAL,
+            poll_interval_max: POLL_INTERVAL_MAX,
+            assignors,
+            commit_interval: (commits == Commits::WithPolls).then_some(Duration::from_secs(1)),
+            ..GroupOptions::new(&member.group)
+        };
+        let options =
+            ConsumerOptions { group: Some(group), reset: Some(ResetTo::Earliest), ..ConsumerOptions::default() };
+        let consumer = Arc::new(Consumer::new(cluster.clone(), options));
+        let notes = Arc::new(Notes { member, attempts: AtomicU64::new(0), has: Lock::new(RANK, BTreeSet::new()) });
+        consumer.set_rebalance_listener(notes.clone()).expect("it has a group");
+        consumer.subscribe([workload.topic.as_str()]).expect("it has a group");
+        Self { consumer, notes, commits }
+    }
+
+    /// Reads until its time is over, or for good. Answers whether it was for good.
+    async fn read(self, stopping: &Shutdown) -> bool {
+        let until = time::now() + Duration::from_millis(rand::range(STAYS_MS));
+        loop {
+            if stopping.is_requested() {
+                if self.has_read_everything().await {
+                    break;
+                }
+            } else if time::now() >= until {
+                break;
+            } else if rand::range(0..SLOW_EVERY) == 0 {
+                runtime::select! {
+                    () = stopping.requested() => {}
+                    () = time::sleep(SLOW) => {}
+                }
+            }
+            match self.consumer.poll(POLL).await {
+                Ok(records) => records.iter().for_each(|record| polled(record, self.notes.member.reader)),
+                // Somebody took over its name, as a join of an earlier life does that comes late: a program ends for it.
+                Err(ConsumerError::Group(error)) => {
+                    tracing::debug!(%error, "a member's group failed it");
+                    time::sleep(POLL).await;
+                    self.notes.tell(|| MemberDid::Ended);
+                    return false;
+                }
+                Err(error) => failed(&error).await,
+            }
+            if rand::range(0..COMMITS_EVERY) == 0 {
+                self.commit().await;
+            }
+        }
+        // Whoever goes without a word is missed only once its session is over.
+        let is_last = stopping.is_requested();
+        if is_last || rand::range(0..3) > 0 {
+            self.consumer.close(ASKS_WITHIN).await;
+        }
+        self.notes.tell(|| MemberDid::Ended);
+        is_last
+    }
+
+    /// Nothing is left to read in what it was given; what it was not given is others'.
+    async fn has_read_everything(&self) -> bool {
+        let has: Vec<PartitionName> = self.notes.has.lock().iter().cloned().collect();
+        let Ok(ends) = self.consumer.end_offsets(&has, ASKS_WITHIN).await else { return false };
+        let is_read = |(partition, end): (&PartitionName, &Offset)| {
+            self.consumer.position(partition).is_some_and(|position| position.offset >= *end)
+        };
+        !has.is_empty() && ends.iter().all(is_read)
+    }
+
+    async fn commit(&self) {
+        let consumed = self.consumer.consumed();
+        if consumed.is_empty() || self.commits == Commits::WithPolls {
+            return;
+        }
+        let attempt = self.notes.attempts.fetch_add(1, Ordering::Relaxed);
+        let text = format!("{}.{attempt}", self.notes.member.reader);
+        let with_text = consumed
+            .into_iter()
+            .map(|(partition, committed)| (partition, OffsetAndMetadata { metadata: text.clone(), ..committed }));
+        let offsets: BTreeMap<PartitionName, OffsetAndMetadata> = with_text.collect();
+        let generation = generation_of(&self.consumer);
+        self.notes.tell(|| MemberDid::CommitInvoked { attempt, generation, offsets: told(&offsets) });
+        let (notes, consumer) = (self.notes.clone(), self.consumer.clone());
+        let acknowledged = move || {
+            let generation = generation_of(&consumer);
+            notes.tell(|| MemberDid::CommitAcknowledged { attempt, generation });
+        };
+        match self.commits {
+            Commits::AndWaits => {
+                if self.consumer.commit_offsets(offsets, ASKS_WITHIN).await.is_ok() {
+                    acknowledged();
+                }
+            }
+            Commits::AndGoesOn | Commits::WithPolls => {
+                let done = move |outcome: Result<(), _>| {
+                    if outcome.is_ok() {
+                        acknowledged();
+                    }
+                };
+                self.consumer.commit_async(offsets, done).expect("it has a group");
+            }
+        }
+    }
+}
+
+fn generation_of(consumer: &Consumer) -> i32 {
+    consumer.group_metadata().map_or(-1, |metadata| metadata.generation.0)
+}
+
+fn told(offsets: &BTreeMap<PartitionName, OffsetAndMetadata>) -> BTreeMap<NamedPartition, (Offset, String)> {
+    offsets.iter().map(|(partition, told)| (named(partition), (told.offset, told.metadata.clone()))).collect()
+}
+
+impl Notes {
+    fn tell(&self, what: impl FnOnce() -> MemberDid) {
+        observe::emit(|| MemberEvent { member: self.member.clone(), what: what() });
+    }
+
+    fn gave_up(&self, partitions: &BTreeSet<PartitionName>, lost: bool) {
+        self.has.lock().retain(|has| !partitions.contains(has));
+        self.tell(|| MemberDid::GaveUp { partitions: partitions.iter().map(named).collect(), lost });
+    }
+}
+
+impl RebalanceListener for Notes {
+    fn assigned<'a>(&'a self, consumer: &'a Consumer, partitions: &'a BTreeSet<PartitionName>) -> Told<'a> {
+        let generation = generation_of(consumer);
+        self.has.lock().extend(partitions.iter().cloned());
+        self.tell(|| MemberDid::Took { generation, partitions: partitions.iter().map(named).collect() });
+        Box::pin(async move {
+            if partitions.is_empty() {
+                return;
+            }
+            let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
+            self.tell(|| MemberDid::FetchInvoked { attempt, partitions: partitions.iter().map(named).collect() });
+            // Whoever is not told in time asks again with the next ones.
+            if let Ok(offsets) = consumer.committed(partitions, ASKS_WITHIN / 5).await {
+                self.tell(|| MemberDid::FetchAnswered { attempt, offsets: told(&offsets) });
+            }
+        })
+    }
+
+    fn revoked<'a>(&'a self, _: &'a Consumer, partitions: &'a BTreeSet<PartitionName>) -> Told<'a> {
+        self.gave_up(partitions, false);
+        Box::pin(std::future::ready(()))
+    }
+
+    fn lost<'a>(&'a self, _: &'a Consumer, partitions: &'a BTreeSet<PartitionName>) -> Told<'a> {
+        self.gave_up(partitions, true);
+        Box::pin(std::future::ready(()))
+    }
+}
