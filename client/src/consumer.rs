@@ -15,7 +15,8 @@ mod offsets;
 pub mod positions;
 
 pub use assignors::Assignor;
-pub use group::{CommitError, GroupOptions, OffsetAndMetadata, RebalanceListener};
+pub use group::{CommitError, OffsetAndMetadata, RebalanceListener};
+pub use membership::options::{ClassicProtocol, ConsumerProtocol, GroupOptions, GroupProtocol};
 pub use membership::{Generation, GroupError, GroupMetadata, MemberId};
 pub use positions::{Position, PositionError, ResetTo};
 
@@ -151,6 +152,9 @@ pub enum ConsumerError {
     /// The pattern is not a regular expression.
     #[error("not a pattern: {0}")]
     BadPattern(String),
+    /// Only a coordinator by KIP-848 (`group.protocol=consumer`) knows which topics match a pattern.
+    #[error("a coordinator of the classic protocol takes no pattern")]
+    PatternOfClassicGroup,
     /// The consumer is closed.
     #[error(transparent)]
     Client(#[from] ClientError),

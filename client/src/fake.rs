@@ -4,6 +4,7 @@
 //! rules that a client relies on (leadership, leader epochs, sequences) and no others. Only for this crate's tests.
 
 mod answers;
+mod consumer_group;
 mod group;
 mod group_admin;
 mod partition;
@@ -40,6 +41,8 @@ pub(crate) enum Fault {
     DoAndDrop,
     /// It waits before it does anything.
     Wait(Duration),
+    /// It does what was asked, and waits before it answers.
+    DoAndWait(Duration),
 }
 
 /// A handle on the cluster. Cheap to clone.
@@ -63,6 +66,8 @@ struct State {
     requests: Vec<(BrokerId, ApiKey, i16)>,
     /// The newest ApiVersions that is understood.
     api_versions_max: i16,
+    /// The newest version of other APIs, where it is not the newest there is; nothing of one that is not served.
+    versions_max: BTreeMap<ApiKey, Option<i16>>,
     producer_ids: i64,
     group: group::FakeGroup,
     /// Topics created through the wire.
@@ -84,6 +89,7 @@ impl FakeCluster {
             faults: BTreeMap::new(),
             requests: Vec::new(),
             api_versions_max: 4,
+            versions_max: BTreeMap::new(),
             producer_ids: 1000,
             group: group::FakeGroup::new(),
             created: BTreeMap::new(),
@@ -137,6 +143,11 @@ impl FakeCluster {
         self.shared.state.lock().api_versions_max = version;
     }
 
+    /// Serves an API up to this version, or not at all.
+    pub(crate) fn set_version_max(&self, api: ApiKey, version: Option<i16>) {
+        self.shared.state.lock().versions_max.insert(api, version);
+    }
+
     /// The versions in which requests of this kind were sent.
     pub(crate) fn versions_seen(&self, api: ApiKey) -> Vec<i16> {
         let state = self.shared.state.lock();
@@ -146,7 +157,8 @@ impl FakeCluster {
     /// How many heartbeats a broker has read.
     pub(crate) fn heartbeats_of(&self, broker: BrokerId) -> usize {
         let state = self.shared.state.lock();
-        state.requests.iter().filter(|(to, key, _)| *to == broker && *key == api::HEARTBEAT).count()
+        let is_heartbeat = |key: ApiKey| key == api::HEARTBEAT || key == api::CONSUMER_GROUP_HEARTBEAT;
+        state.requests.iter().filter(|(to, key, _)| *to == broker && is_heartbeat(*key)).count()
     }
 
     /// Appends records as some producer would, and tells waiting fetches.
@@ -202,6 +214,9 @@ async fn serve(cluster: FakeCluster, broker: BrokerId, stream: Stream) {
                 return;
             }
             let answer = answers::answer(&cluster, broker, &head, fault).await;
+            if let Some(Fault::DoAndWait(wait)) = fault {
+                time::sleep(wait).await;
+            }
             if fault == Some(Fault::DoAndDrop) {
                 return;
             }

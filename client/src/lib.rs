@@ -20,8 +20,8 @@ pub use admin::Admin;
 pub use cluster::{Cluster, ClusterOptions};
 pub use connection::{Connection, ConnectionOptions, PendingResponse};
 pub use consumer::{
-    Assignor, CommitError, Consumer, ConsumerError, ConsumerOptions, ConsumerRecord, GroupError, GroupMetadata,
-    GroupOptions, OffsetAndMetadata, RebalanceListener,
+    Assignor, ClassicProtocol, CommitError, Consumer, ConsumerError, ConsumerOptions, ConsumerProtocol, ConsumerRecord,
+    GroupError, GroupMetadata, GroupOptions, GroupProtocol, OffsetAndMetadata, RebalanceListener,
 };
 pub use error::{ClientError, CloseCause};
 pub use producer::{Acks, ProduceError, Producer, ProducerOptions, ProducerRecord, RecordMetadata};

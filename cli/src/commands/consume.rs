@@ -5,7 +5,10 @@ use crate::output::{Failure, Format};
 use client::{
     PartitionName,
     cluster::Cluster,
-    consumer::{Consumer, ConsumerOptions, ConsumerRecord, GroupOptions, OffsetAndMetadata, ResetTo},
+    consumer::{
+        ClassicProtocol, Consumer, ConsumerOptions, ConsumerProtocol, ConsumerRecord, GroupOptions, GroupProtocol,
+        OffsetAndMetadata, ResetTo,
+    },
 };
 use protocol::ids::PartitionIndex;
 use runtime::task::{self, block_on_real};
@@ -27,7 +30,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Prints the records of a topic
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  gregor consume orders --from-beginning -n 10\n  gregor consume orders -p 0 -o json\n  gregor consume orders --group billing"
+    after_help = "Examples:\n  gregor consume orders --from-beginning -n 10\n  gregor consume orders -p 0 -o json\n  gregor consume orders --group billing\n  gregor consume orders --group billing --protocol consumer"
 )]
 pub struct Consume {
     #[command(flatten)]
@@ -40,6 +43,9 @@ pub struct Consume {
     /// As a member of this group: goes on where the group has come to, and commits what it has printed
     #[arg(long, short, value_name = "NAME", conflicts_with_all = ["partition", "exit"])]
     group: Option<String>,
+    /// By which protocol, as group.protocol: all members of a group take the same
+    #[arg(long, value_enum, default_value = "classic", requires = "group")]
+    protocol: Protocol,
     /// Begins with the first record instead of the next one; in a group, where it has committed nothing
     #[arg(long)]
     from_beginning: bool,
@@ -55,6 +61,15 @@ pub struct Consume {
     /// `table` prints values, `json` an object for each record
     #[arg(long, short, value_enum, default_value = "table")]
     output: Format,
+}
+
+/// Who shares the group's partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Protocol {
+    /// The members
+    Classic,
+    /// The coordinator (KIP-848)
+    Consumer,
 }
 
 impl Consume {
@@ -74,7 +89,11 @@ impl Consume {
         let cluster = Cluster::new(self.bootstrap.options()?);
         cluster.topic(&self.topic, METADATA_TIMEOUT).await?;
         let reset = if self.from_beginning { ResetTo::Earliest } else { ResetTo::Latest };
-        let membership = GroupOptions { commit_interval: None, ..GroupOptions::new(group) };
+        let protocol = match self.protocol {
+            Protocol::Classic => GroupProtocol::Classic(ClassicProtocol::default()),
+            Protocol::Consumer => GroupProtocol::Consumer(ConsumerProtocol::default()),
+        };
+        let membership = GroupOptions { protocol, commit_interval: None, ..GroupOptions::new(group) };
         let options = ConsumerOptions { reset: Some(reset), group: Some(membership), ..ConsumerOptions::default() };
         let consumer = Consumer::new(cluster, options);
         consumer.subscribe([&*self.topic])?;

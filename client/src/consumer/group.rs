@@ -11,74 +11,20 @@ mod driving;
 
 pub use committing::{CommitError, OffsetAndMetadata};
 
-use super::assignors::Assignor;
-use super::membership::classic::Classic;
-use super::membership::{Duty, GroupMetadata, Settings};
+use super::membership::options::{GroupOptions, GroupProtocol};
+use super::membership::{self, Duty, GroupMetadata, Interest, Life, MemberId, Membership};
 use super::{Consumer, ConsumerError, Shared, State, now};
 use crate::PartitionName;
 use crate::retry::Backoff;
 use committing::Commits;
 use protocol::ids::MonotonicMillis;
 use regex::Regex;
-use runtime::task;
+use runtime::{rand, task};
 use std::collections::BTreeSet;
 use std::future::{Future, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// How a consumer belongs to its group. The defaults are those of Kafka's client.
-#[derive(Clone, Debug)]
-pub struct GroupOptions {
-    /// Its name (`group.id`).
-    pub group_id: Arc<str>,
-    /// Makes the consumer a static member, which keeps its partitions over a restart (`group.instance.id`).
-    pub instance_id: Option<Arc<str>>,
-    /// After how long without a heartbeat its partitions are given to others (`session.timeout.ms`).
-    pub session_timeout: Duration,
-    /// How often it sends one (`heartbeat.interval.ms`).
-    pub heartbeat_interval: Duration,
-    /// How long it may take from poll to poll before it leaves (`max.poll.interval.ms`).
-    pub poll_interval_max: Duration,
-    /// How the group shares partitions, the best first (`partition.assignment.strategy`).
-    pub assignors: Vec<Assignor>,
-    /// Where it stands (`client.rack`).
-    pub rack: Option<Arc<str>>,
-    /// How often polls commit (`auto.commit.interval.ms`); nothing for a user who commits (`enable.auto.commit=false`).
-    pub commit_interval: Option<Duration>,
-    /// A pattern does not match what the cluster keeps for itself (`exclude.internal.topics`).
-    pub excludes_internal_topics: bool,
-}
-
-impl GroupOptions {
-    /// The usual options, for this group.
-    pub fn new(group_id: &str) -> Self {
-        Self {
-            group_id: Arc::from(group_id),
-            instance_id: None,
-            session_timeout: Duration::from_secs(45),
-            heartbeat_interval: Duration::from_secs(3),
-            poll_interval_max: Duration::from_secs(300),
-            assignors: vec![Assignor::Range, Assignor::CooperativeSticky],
-            rack: None,
-            commit_interval: Some(Duration::from_secs(5)),
-            excludes_internal_topics: true,
-        }
-    }
-
-    fn settings(&self, retry_backoff: Backoff) -> Settings {
-        Settings {
-            group_id: self.group_id.clone(),
-            instance_id: self.instance_id.clone(),
-            session_timeout: self.session_timeout,
-            heartbeat_interval: self.heartbeat_interval,
-            poll_interval_max: self.poll_interval_max,
-            assignors: self.assignors.clone(),
-            rack: self.rack.clone(),
-            retry_backoff,
-        }
-    }
-}
 
 /// What a user does in a rebalance, on its way.
 pub type Told<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
@@ -109,12 +55,15 @@ pub trait RebalanceListener: Send + Sync {
 #[derive(Clone)]
 enum Wanted {
     Topics(BTreeSet<Arc<str>>),
+    /// What matches, as this client sees it.
     Matching(Regex),
+    /// What matches, as the coordinator sees it.
+    MatchingThere(Arc<str>),
 }
 
 /// What a consumer keeps of its group, under its lock.
 pub(super) struct Group {
-    membership: Classic,
+    membership: Box<dyn Membership>,
     wanted: Option<Wanted>,
     listener: Option<Arc<dyn RebalanceListener>>,
     commits: Commits,
@@ -125,7 +74,7 @@ pub(super) struct Group {
 impl Group {
     pub(super) fn new(options: &GroupOptions, retry_backoff: Backoff) -> Self {
         Self {
-            membership: Classic::new(options.settings(retry_backoff)),
+            membership: membership::new(options, retry_backoff, || MemberId::from(rand::uuid().to_string().as_str())),
             wanted: None,
             listener: None,
             commits: Commits::default(),
@@ -153,7 +102,7 @@ pub(super) struct Polling<'a> {
 impl<'a> Polling<'a> {
     pub(super) fn begin(shared: &'a Shared) -> Self {
         if let Some(group) = &mut shared.state.lock().group {
-            group.membership.poll_began();
+            group.membership.contact_mut().poll_began();
         }
         Self { shared }
     }
@@ -162,7 +111,7 @@ impl<'a> Polling<'a> {
 impl Drop for Polling<'_> {
     fn drop(&mut self) {
         if let Some(group) = &mut self.shared.state.lock().group {
-            group.membership.poll_ended(now());
+            group.membership.contact_mut().poll_ended(now());
         }
     }
 }
@@ -183,7 +132,9 @@ impl Consumer {
         self.want(Wanted::Topics(topics))
     }
 
-    /// Reads the topics whose whole name matches a regular expression, those that are created later too.
+    /// Reads the topics whose whole name matches a regular expression, those that are created later too. This client looks which
+    /// those are, and names them to its group (`subscribe(Pattern)`); a member by KIP-848 may leave that to the coordinator
+    /// ([`Consumer::subscribe_remote_pattern`]).
     ///
     /// # Errors
     /// [`ConsumerError::BadPattern`], and as [`Consumer::subscribe`].
@@ -195,6 +146,26 @@ impl Consumer {
             Regex::new(&format!("^(?:{pattern})$")).map_err(|error| ConsumerError::BadPattern(error.to_string()))?;
         self.shared.cluster.track_all();
         self.want(Wanted::Matching(whole))
+    }
+
+    /// Reads the topics that match a regular expression of RE2's syntax as a whole, those that are created later too, as the
+    /// coordinator sees it (`subscribe(SubscriptionPattern)`). Members see the same topics at the same time, and no list of all
+    /// topics travels to each of them but for their names. It takes `group.protocol=consumer`. An expression that the
+    /// coordinator does not understand is told by polls, as [`GroupError`](super::GroupError).
+    ///
+    /// # Errors
+    /// [`ConsumerError::PatternOfClassicGroup`], and as [`Consumer::subscribe`].
+    ///
+    /// # Panics
+    /// As [`Consumer::subscribe`].
+    pub fn subscribe_remote_pattern(&self, pattern: &str) -> Result<(), ConsumerError> {
+        let group = self.shared.options.group.as_ref().ok_or(ConsumerError::NoGroup)?;
+        if matches!(group.protocol, GroupProtocol::Classic(_)) {
+            return Err(ConsumerError::PatternOfClassicGroup);
+        }
+        // What is assigned is named by id alone; its name is in a listing of all topics.
+        self.shared.cluster.track_all();
+        self.want(Wanted::MatchingThere(Arc::from(pattern)))
     }
 
     /// Tells `listener` of every rebalance from now on.
@@ -209,14 +180,17 @@ impl Consumer {
 
     fn want(&self, wanted: Wanted) -> Result<(), ConsumerError> {
         let shared = &self.shared;
-        let topics = shared.topics_of(&wanted);
+        let interest = match &wanted {
+            Wanted::Topics(_) | Wanted::Matching(_) => Interest::Topics(shared.topics_of(&wanted)),
+            Wanted::MatchingThere(pattern) => Interest::Pattern(pattern.clone()),
+        };
         {
             let mut state = shared.state.lock();
             let is_assigned = state.positions.assignment().next().is_some();
             let group = state.group.as_mut().ok_or(ConsumerError::NoGroup)?;
             assert!(group.is_subscribed() || !is_assigned, "a consumer with partitions by hand does not subscribe");
             group.wanted = Some(wanted);
-            group.membership.subscribe(topics, now());
+            group.membership.subscribe(interest, now());
             if !std::mem::replace(&mut group.is_driven, true) {
                 task::spawn(driving::drive(shared.clone()));
             }
@@ -230,7 +204,8 @@ impl Consumer {
         self.shared.state.lock().group.as_ref().map(|group| group.membership.metadata())
     }
 
-    /// Has the group share its partitions anew, with the next poll.
+    /// Has the group share its partitions anew, with the next poll. By `group.protocol=consumer` that is the coordinator's to
+    /// decide, and nothing comes of it.
     pub fn enforce_rebalance(&self) {
         if let Some(group) = &mut self.shared.state.lock().group {
             group.membership.want_rejoin("its user wants it");
@@ -248,7 +223,9 @@ impl Consumer {
             let duty = shared.state.lock().group().membership.duty();
             match duty {
                 Some(Duty::GiveUp { partitions, is_lost }) => self.give_up(&partitions, is_lost).await,
-                Some(Duty::Adopt { assigned, added, revoked }) => self.adopt(&assigned, &added, &revoked).await,
+                Some(Duty::Adopt { life, assigned, added, revoked }) => {
+                    self.adopt(life, &assigned, &added, &revoked).await;
+                }
                 None => break,
             }
             shared.group_wanted.notify_one();
@@ -274,6 +251,7 @@ impl Consumer {
 
     async fn adopt(
         &self,
+        life: Life,
         assigned: &BTreeSet<PartitionName>,
         added: &BTreeSet<PartitionName>,
         revoked: &BTreeSet<PartitionName>,
@@ -291,7 +269,7 @@ impl Consumer {
         if let Some(listener) = listener {
             listener.assigned(self, added).await;
         }
-        shared.state.lock().group().membership.adopted(assigned);
+        shared.state.lock().group().membership.adopted(life, assigned);
     }
 
     async fn tell_gone(&self, partitions: &BTreeSet<PartitionName>, is_lost: bool) {
@@ -325,17 +303,17 @@ impl Consumer {
             state.positions.assign([]);
             let group = state.group();
             group.wanted = None;
-            let coordinator = group.membership.coordinator();
+            let coordinator = group.membership.contact().coordinator();
             coordinator.zip(group.membership.leave("the consumer is being closed"))
         };
         shared.group_interrupted.notify_waiters();
         shared.group_wanted.notify_one();
-        if let Some((broker, request)) = leaving {
-            coordinator::leave(&shared.cluster, broker, &request, deadline - runtime::time::now()).await;
+        if let Some((broker, goodbye)) = leaving {
+            coordinator::leave(&shared.cluster, broker, &goodbye, deadline - runtime::time::now()).await;
         }
     }
 
-    /// Ends the consumer: as [`Consumer::unsubscribe`], and for good. A static member stays one until its session ends.
+    /// Ends the consumer: as [`Consumer::unsubscribe`], and for good. A static member keeps its partitions until its session ends.
     pub async fn close(&self, timeout: Duration) {
         self.unsubscribe(timeout).await;
         self.shared.end();
@@ -343,11 +321,12 @@ impl Consumer {
 }
 
 impl Shared {
-    /// The topics that are wanted, as far as the cluster is known.
+    /// The topics that are wanted, as far as the cluster is known; none where the coordinator knows.
     fn topics_of(&self, wanted: &Wanted) -> BTreeSet<Arc<str>> {
         let excludes_internal = self.options.group.as_ref().is_none_or(|group| group.excludes_internal_topics);
         match wanted {
             Wanted::Topics(topics) => topics.clone(),
+            Wanted::MatchingThere(_) => BTreeSet::new(),
             Wanted::Matching(pattern) => self
                 .cluster
                 .topics_where(|name, topic| pattern.is_match(name) && !(excludes_internal && topic.is_internal)),

@@ -112,7 +112,14 @@ pub(super) fn encode<T: Encodable + HeaderVersion>(head: &RequestHead, response:
 fn versions(cluster: &FakeCluster, head: &RequestHead) -> BytesMut {
     let newest = cluster.shared.state.lock().api_versions_max;
     if head.api_version <= newest {
-        let response = api_versions_response(head.api_version, Plane::Client, &FinalizedFeatures::default(), &[]);
+        let mut response = api_versions_response(head.api_version, Plane::Client, &FinalizedFeatures::default(), &[]);
+        for (api, version_max) in &cluster.shared.state.lock().versions_max {
+            let is_kept = |served: &ApiVersion| served.api_key != api.0 || version_max.is_some();
+            response.api_keys.retain(is_kept);
+            for served in response.api_keys.iter_mut().filter(|served| served.api_key == api.0) {
+                served.max_version = version_max.unwrap_or(served.max_version);
+            }
+        }
         return encode(head, &response);
     }
     let range = ApiVersion::default().with_api_key(ApiVersionsRequest::KEY).with_max_version(newest);

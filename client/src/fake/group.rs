@@ -1,5 +1,6 @@
 //! One group of a test's cluster: a coordinator that knows the rules a member relies on, and no timeouts but the shortest.
 
+use super::consumer_group::{self, Members};
 use super::{FakeCluster, Fault};
 use bytes::{Bytes, BytesMut};
 use protocol::api;
@@ -51,6 +52,8 @@ pub(crate) struct FakeGroup {
     /// Ids that were given out (KIP-394).
     given: BTreeSet<String>,
     members: BTreeMap<String, FakeMember>,
+    /// Its members by KIP-848.
+    pub(super) modern: Members,
     joining_since: u64,
     /// Offset, leader epoch and metadata of each partition.
     pub(crate) committed: BTreeMap<(String, i32), (i64, i32, String)>,
@@ -65,6 +68,7 @@ impl FakeGroup {
             protocol: StrBytes::default(),
             given: BTreeSet::new(),
             members: BTreeMap::new(),
+            modern: Members::default(),
             joining_since: 0,
             committed: BTreeMap::new(),
         }
@@ -72,7 +76,7 @@ impl FakeGroup {
 
     /// The members, by id.
     pub(crate) fn members(&self) -> Vec<String> {
-        self.members.keys().cloned().collect()
+        self.members.keys().cloned().chain(self.modern.ids()).collect()
     }
 
     /// What each member has, by id.
@@ -88,6 +92,7 @@ impl FakeGroup {
     /// Ends a member's session.
     pub(crate) fn evict(&mut self, member_id: &str) {
         self.given.remove(member_id);
+        self.modern.remove(member_id);
         if self.members.remove(member_id).is_some() {
             self.rebalance();
         }
@@ -102,7 +107,9 @@ impl FakeGroup {
     }
 
     fn check(&self, member_id: &str, generation: i32) -> ErrorCode {
-        if !self.members.contains_key(member_id) {
+        if let Some(code) = self.modern.check(member_id, generation) {
+            code
+        } else if !self.members.contains_key(member_id) {
             ErrorCode::UnknownMemberId
         } else if generation != self.generation {
             ErrorCode::IllegalGeneration
@@ -169,6 +176,7 @@ pub(super) async fn answer(
             cluster.group(|group| request.members.iter().for_each(|member| group.evict(&member.member_id)));
             encode(head, &LeaveGroupResponse::default().with_error_code(code(ErrorCode::None)))
         }
+        api::CONSUMER_GROUP_HEARTBEAT => encode(head, &consumer_group::heartbeat(cluster, &body(head), refusal)),
         api::OFFSET_COMMIT => encode(head, &commit(cluster, &body(head), refusal)),
         api::OFFSET_FETCH => encode(head, &committed(cluster, &body(head), refusal)),
         _ => return None,
@@ -314,6 +322,8 @@ fn commit(cluster: &FakeCluster, request: &OffsetCommitRequest, refusal: Option<
 
 fn committed(cluster: &FakeCluster, request: &OffsetFetchRequest, refusal: Option<ErrorCode>) -> OffsetFetchResponse {
     let groups = request.groups.iter().map(|asked| {
+        let checked = asked.member_id.as_ref().map(|id| cluster.group(|group| group.check(id, asked.member_epoch)));
+        let code = refusal.or(checked).unwrap_or(ErrorCode::None);
         let topics = match &asked.topics {
             Some(topics) => {
                 topics.iter().map(|topic| (topic.name.to_string(), topic.partition_indexes.clone())).collect()
@@ -331,7 +341,7 @@ fn committed(cluster: &FakeCluster, request: &OffsetFetchRequest, refusal: Optio
         OffsetFetchResponseGroup::default()
             .with_group_id(GroupId(asked.group_id.0.clone()))
             .with_topics(topics.collect())
-            .with_error_code(refusal.map_or(0, ErrorCode::code))
+            .with_error_code(code.code())
     });
     OffsetFetchResponse::default().with_groups(groups.collect())
 }

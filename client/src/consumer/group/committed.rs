@@ -7,6 +7,7 @@ use super::committing::{CommitError, OffsetAndMetadata, Offsets};
 use super::coordinator;
 use crate::PartitionName;
 use crate::cluster::Lane;
+use crate::consumer::membership::{MemberEpoch, MemberId};
 use crate::consumer::offsets::{Answers, code_of};
 use crate::consumer::positions::{Position, Ticket};
 use crate::consumer::{Consumer, Shared, now};
@@ -28,6 +29,8 @@ const BATCHES_FROM: i16 = 8;
 const NAMES_UNTIL: i16 = 9;
 /// The first version that waits for open transactions.
 const STABLE_FROM: i16 = 7;
+/// The first version that says which member asks (KIP-848).
+const MEMBERS_FROM: i16 = 9;
 
 impl Consumer {
     /// What the group has committed for these partitions; one for which it has not is left out.
@@ -49,13 +52,13 @@ impl Consumer {
         loop {
             match time::timeout_at(deadline, fetch(shared, partitions)).await {
                 Err(_) => return Err(last),
-                Ok(Err(error)) if error.code().is_some_and(|code| !code.is_retriable()) => return Err(error.into()),
+                Ok(Err(error)) if error.code().is_some_and(is_final) => return Err(error.into()),
                 Ok(Err(error)) => last = error.into(),
                 Ok(Ok(answers)) => match settled(answers) {
                     Ok(offsets) => return Ok(offsets),
                     Err((partition, code)) => {
                         last = CommitError::Refused { partition: Some(partition), code };
-                        if !code.is_retriable() {
+                        if is_final(code) {
                             return Err(last);
                         }
                     }
@@ -66,6 +69,12 @@ impl Consumer {
             time::sleep_until(deadline.min(time::now() + wait)).await;
         }
     }
+}
+
+/// Whether the coordinator would say the same again. A member that is behind, or that was thrown out, is told so by its heartbeat,
+/// and asks as who it is then.
+fn is_final(code: ErrorCode) -> bool {
+    !code.is_retriable() && !matches!(code, ErrorCode::StaleMemberEpoch | ErrorCode::UnknownMemberId)
 }
 
 fn settled(answers: Answers<Option<OffsetAndMetadata>>) -> Result<Offsets, (PartitionName, ErrorCode)> {
@@ -88,7 +97,7 @@ pub(in crate::consumer) async fn ask_committed(shared: Arc<Shared>, awaiting: Ve
         Ok(answers) => (answers, None),
         Err(error) => {
             tracing::debug!(%error, "no committed offsets from the coordinator");
-            (BTreeMap::new(), error.code().filter(|code| !code.is_retriable()))
+            (BTreeMap::new(), error.code().filter(|code| is_final(*code)))
         }
     };
     {
@@ -127,7 +136,7 @@ async fn fetch(
         },
     };
     if is_gone {
-        shared.state.lock().group().membership.lost_coordinator(broker);
+        shared.state.lock().group().membership.contact_mut().lost_coordinator(broker);
         shared.group_wanted.notify_one();
     }
     fetched
@@ -141,13 +150,21 @@ async fn fetch_from(
     let timeout = shared.options.request_timeout;
     let connection = shared.cluster.connection(broker, Lane::Ask, timeout).await?;
     let version = connection.version_of::<OffsetFetchRequest>()?.min(NAMES_UNTIL);
-    let group_id = shared.state.lock().group().membership.settings().group_id.clone();
-    let request = request(&group_id, version, partitions);
+    let request = {
+        let mut state = shared.state.lock();
+        let membership = &state.group().membership;
+        request(&membership.contact().options().group_id, membership.asks_as(), version, partitions)
+    };
     let answer = connection.submit(version, &request, timeout)?.wait().await;
     answers(answer.inspect_err(|error| error.close(&connection))?, version)
 }
 
-fn request(group_id: &str, version: i16, partitions: &BTreeSet<PartitionName>) -> OffsetFetchRequest {
+fn request(
+    group_id: &str,
+    member: Option<(MemberId, MemberEpoch)>,
+    version: i16,
+    partitions: &BTreeSet<PartitionName>,
+) -> OffsetFetchRequest {
     let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
     for partition in partitions {
         topics.entry(&partition.topic).or_default().push(partition.partition.0);
@@ -163,7 +180,11 @@ fn request(group_id: &str, version: i16, partitions: &BTreeSet<PartitionName>) -
     let topics = topics.into_iter().map(|(topic, indexes)| {
         OffsetFetchRequestTopics::default().with_name(topic_name(topic)).with_partition_indexes(indexes)
     });
-    let group = OffsetFetchRequestGroup::default().with_group_id(group_id).with_topics(Some(topics.collect()));
+    let mut group = OffsetFetchRequestGroup::default().with_group_id(group_id).with_topics(Some(topics.collect()));
+    if let Some((member_id, member_epoch)) = member.filter(|_| version >= MEMBERS_FROM) {
+        group.member_id = Some(StrBytes::from_string(member_id.to_string()));
+        group.member_epoch = member_epoch.0;
+    }
     request.with_groups(vec![group])
 }
 
@@ -216,7 +237,8 @@ mod tests {
     fn a_question_fits_every_version() {
         let partitions = [0, 1].map(|index| PartitionName::new("t", PartitionIndex(index))).into();
         for version in OffsetFetchRequest::VERSIONS.min..=NAMES_UNTIL {
-            let request = request("g", version, &partitions);
+            let member = Some((MemberId::from("m"), MemberEpoch(3)));
+            let request = request("g", member, version, &partitions);
             encode_request(0, None, version, &request).unwrap_or_else(|error| panic!("version {version}: {error}"));
         }
     }

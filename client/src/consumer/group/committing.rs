@@ -5,7 +5,7 @@
 
 use super::coordinator;
 use crate::PartitionName;
-use crate::consumer::membership::{GroupMetadata, MemberId};
+use crate::consumer::membership::{GroupMetadata, Life, MemberId};
 use crate::consumer::{Consumer, Position, Shared, now};
 use crate::error::ClientError;
 use protocol::error_code::ErrorCode;
@@ -49,6 +49,10 @@ pub enum CommitError {
     /// The group is being rebalanced: poll, and commit again what is still assigned (`RebalanceInProgressException`).
     #[error("the group is being rebalanced")]
     RebalanceInProgress,
+    /// The member's epoch has risen since it sent this, and nothing is committed. Commit again: it is told the new one with its
+    /// next heartbeat.
+    #[error("the member epoch has risen meanwhile")]
+    StaleMemberEpoch,
     /// The consumer is no member of the group any more: others may have read on from the last commit (`CommitFailedException`).
     #[error("the consumer is no member of its group any more")]
     NotMember,
@@ -69,6 +73,7 @@ impl CommitError {
     /// Whether the same commit may succeed a little later.
     fn is_retriable(&self) -> bool {
         match self {
+            Self::StaleMemberEpoch => true,
             Self::NoGroup | Self::RebalanceInProgress | Self::NotMember => false,
             Self::Refused { code, .. } => code.is_retriable(),
             Self::Client(error) => error.is_retriable(),
@@ -211,8 +216,12 @@ impl Shared {
     async fn commit_until(&self, commit: Commit, deadline: time::Instant) -> Result<(), CommitError> {
         let mut failures = 0u32;
         let mut last = None;
+        let (life, held) = self.held(&commit);
         loop {
             let error = match time::timeout_at(deadline, self.commit_once(&commit)).await {
+                Ok(Err(CommitError::StaleMemberEpoch)) if !self.still_holds(life, &held) => {
+                    return Err(CommitError::NotMember);
+                }
                 Ok(Err(error)) if error.is_retriable() && time::now() < deadline => error,
                 Ok(outcome) => return outcome,
                 Err(_) => return Err(last.unwrap_or_else(|| no_answer(&commit))),
@@ -222,6 +231,22 @@ impl Shared {
             let wait = self.options.retry_backoff.after(failures, rand::next());
             time::sleep_until(deadline.min(time::now() + wait)).await;
         }
+    }
+
+    /// What a commit says of the member's own partitions, and in which of its lives.
+    fn held(&self, commit: &Commit) -> (Life, BTreeSet<PartitionName>) {
+        let mut state = self.state.lock();
+        let membership = &state.group().membership;
+        let owned = membership.owned().iter().filter(|partition| commit.offsets.contains_key(partition));
+        (membership.contact().life(), owned.cloned().collect())
+    }
+
+    /// Whether nobody else can have read on in these partitions. Then a commit that came under a member epoch of before is sent
+    /// under the new one (`isStaleEpochErrorAndValidEpochAvailable`); else it might undo another's.
+    fn still_holds(&self, life: Life, held: &BTreeSet<PartitionName>) -> bool {
+        let mut state = self.state.lock();
+        let membership = &state.group().membership;
+        membership.contact().life() == life && held.is_subset(membership.owned())
     }
 
     /// Sends one commit, but for what a later one has said already.
@@ -246,7 +271,8 @@ impl Shared {
         let request = request(&sender, &offsets);
         let timeout = self.options.request_timeout;
         let answer = coordinator::ask(&self.cluster, broker, NAMES_UNTIL, &request, timeout).await;
-        let response = answer.inspect_err(|_| self.state.lock().group().membership.lost_coordinator(broker))?;
+        let response =
+            answer.inspect_err(|_| self.state.lock().group().membership.contact_mut().lost_coordinator(broker))?;
         self.judge(broker, &sender, &response)
     }
 
@@ -269,10 +295,11 @@ impl Shared {
                 let name = PartitionName::new(topic.name.as_str(), partition.partition_index.into());
                 let error = match code {
                     ErrorCode::NotCoordinator | ErrorCode::CoordinatorNotAvailable | ErrorCode::RequestTimedOut => {
-                        membership.lost_coordinator(broker);
+                        membership.contact_mut().lost_coordinator(broker);
                         CommitError::Refused { partition: None, code }
                     }
                     ErrorCode::RebalanceInProgress => CommitError::RebalanceInProgress,
+                    ErrorCode::StaleMemberEpoch => CommitError::StaleMemberEpoch,
                     ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration | ErrorCode::FencedInstanceId => {
                         CommitError::NotMember
                     }

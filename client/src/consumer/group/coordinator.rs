@@ -3,6 +3,7 @@
 //! It never retries, but for what the cluster's connections do. Driven by `driving`, `committing` and `committed`.
 
 use crate::cluster::{Cluster, Lane};
+use crate::consumer::membership::Goodbye;
 use crate::consumer::{Shared, now};
 use crate::error::ClientError;
 use protocol::ids::BrokerId;
@@ -18,14 +19,14 @@ const MEMBERS_FROM: i16 = 3;
 pub(super) async fn known_or_found(shared: &Shared) -> Result<BrokerId, ClientError> {
     let (known, group_id) = {
         let mut state = shared.state.lock();
-        let membership = &state.group().membership;
-        (membership.coordinator(), membership.settings().group_id.clone())
+        let contact = state.group().membership.contact();
+        (contact.coordinator(), contact.options().group_id.clone())
     };
     if let Some(known) = known {
         return Ok(known);
     }
     let found = find(&shared.cluster, &group_id, shared.options.request_timeout).await?;
-    shared.state.lock().group().membership.found(found, now());
+    shared.state.lock().group().membership.contact_mut().found(found, now());
     Ok(found)
 }
 
@@ -75,13 +76,24 @@ fn leave_request(request: &LeaveGroupRequest, version: i16) -> LeaveGroupRequest
 }
 
 /// Tells the coordinator that the member leaves. What it answers changes nothing: a session that is not ended ends by itself.
-pub(super) async fn leave(cluster: &Cluster, broker: BrokerId, request: &LeaveGroupRequest, timeout: Duration) {
+pub(super) async fn leave(cluster: &Cluster, broker: BrokerId, goodbye: &Goodbye, timeout: Duration) {
     let sent = async {
-        let connection = cluster.connection(broker, Lane::Ask, timeout).await?;
-        let version = connection.version_of::<LeaveGroupRequest>()?;
-        connection.submit(version, &leave_request(request, version), timeout)?.wait().await
+        match goodbye {
+            Goodbye::Classic(request) => {
+                let connection = cluster.connection(broker, Lane::Ask, timeout).await?;
+                let version = connection.version_of::<LeaveGroupRequest>()?;
+                let answer = connection.submit(version, &leave_request(request, version), timeout)?.wait().await;
+                answer.map(|response| response.error_code)
+            }
+            // Behind the heartbeat that may be under way: one that joins is not to arrive after it.
+            Goodbye::Consumer(request) => {
+                let connection = cluster.connection(broker, Lane::Group, timeout).await?;
+                let answer = connection.call_with_timeout(&**request, timeout).await;
+                answer.map(|response| response.error_code)
+            }
+        }
     };
-    match sent.await.map(|response| response.error_code) {
+    match sent.await {
         Ok(0) => {}
         Ok(code) => tracing::debug!(%broker, code, "the coordinator did not let the member leave"),
         Err(error) => tracing::debug!(%broker, %error, "the coordinator does not know that the member has left"),

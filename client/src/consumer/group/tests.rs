@@ -1,7 +1,11 @@
 //! A group whose coordinator keeps the rules of the wire, over real and simulated sockets.
 
+mod reconciling;
+
 use super::*;
-use crate::consumer::{CommitError, ConsumerOptions, ConsumerRecord, GroupError, PositionError, ResetTo};
+use crate::consumer::{
+    Assignor, ClassicProtocol, CommitError, ConsumerOptions, ConsumerRecord, GroupError, PositionError, ResetTo,
+};
 use crate::fake::{FakeCluster, Fault, TOPIC, in_both_worlds, until};
 use protocol::api;
 use protocol::compression::Compression;
@@ -29,12 +33,9 @@ fn append(cluster: &FakeCluster, partition: i32, count: u32) {
 }
 
 fn options(assignor: Assignor) -> GroupOptions {
-    GroupOptions {
-        assignors: vec![assignor],
-        heartbeat_interval: Duration::from_millis(100),
-        commit_interval: None,
-        ..GroupOptions::new("g")
-    }
+    let heartbeat_interval = Duration::from_millis(100);
+    let protocol = ClassicProtocol { assignors: vec![assignor], heartbeat_interval, ..ClassicProtocol::default() };
+    GroupOptions { protocol: GroupProtocol::Classic(protocol), commit_interval: None, ..GroupOptions::new("g") }
 }
 
 /// What a user is told, in words.
@@ -240,7 +241,7 @@ fn a_refusal_and_a_fence_are_told_by_polls() {
         cluster.script(api::JOIN_GROUP, [Fault::Refuse(ErrorCode::GroupMaxSizeReached)]);
         let fixed = GroupOptions { instance_id: Some(Arc::from("i")), ..options(Assignor::Range) };
         let (one, heard) = member(&cluster, fixed);
-        let full = ConsumerError::Group(GroupError::Refused(ErrorCode::GroupMaxSizeReached));
+        let full = ConsumerError::Group(GroupError::Refused { code: ErrorCode::GroupMaxSizeReached, message: None });
         assert_eq!(one.poll(LONG).await, Err(full));
         poll_until(&[&one], |_| owned(&one) == 1).await;
         cluster.script(api::HEARTBEAT, [Fault::Refuse(ErrorCode::FencedInstanceId)]);

@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::consumer::assignors::Assignor;
-use crate::consumer::membership::{GroupError, Settings};
+use crate::consumer::membership::options::{GroupOptions, GroupProtocol};
 use crate::retry::Backoff;
 use protocol::error_code::ErrorCode;
 use protocol::frame::encode_request;
-use protocol::ids::PartitionIndex;
+use protocol::ids::{BrokerId, PartitionIndex};
 use protocol::messages::join_group_response::JoinGroupResponseMember;
 use protocol::messages::{HeartbeatResponse, JoinGroupResponse, Request, SyncGroupResponse};
 
@@ -17,17 +17,18 @@ fn partitions(indexes: &[i32]) -> BTreeSet<PartitionName> {
     indexes.iter().map(|index| PartitionName::new("t", PartitionIndex(*index))).collect()
 }
 
-fn settings(assignors: &[Assignor], instance_id: Option<&str>) -> Settings {
-    Settings {
-        group_id: Arc::from("g"),
+fn member(assignors: &[Assignor], instance_id: Option<&str>) -> Classic {
+    let protocol = ClassicProtocol { assignors: assignors.to_vec(), ..ClassicProtocol::default() };
+    let options = GroupOptions {
         instance_id: instance_id.map(Arc::from),
-        session_timeout: Duration::from_secs(45),
-        heartbeat_interval: Duration::from_secs(3),
-        poll_interval_max: Duration::from_secs(300),
-        assignors: assignors.to_vec(),
-        rack: None,
-        retry_backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(1)),
-    }
+        protocol: GroupProtocol::Classic(protocol.clone()),
+        ..GroupOptions::new("g")
+    };
+    Classic::new(Contact::new(options, Backoff::new(Duration::from_millis(100), Duration::from_secs(1))), protocol)
+}
+
+fn topics(names: &[&str]) -> BTreeSet<Arc<str>> {
+    names.iter().map(|name| Arc::from(*name)).collect()
 }
 
 /// A member with its clock. It is in a poll unless a test ends that.
@@ -38,10 +39,10 @@ struct Bench {
 
 impl Bench {
     fn new(assignors: &[Assignor], instance_id: Option<&str>) -> Self {
-        let mut member = Classic::new(settings(assignors, instance_id));
+        let mut member = member(assignors, instance_id);
         let now = MonotonicMillis(1000);
-        member.subscribe(BTreeSet::from([Arc::from("t")]), now);
-        member.poll_began();
+        member.subscribe(Interest::Topics(topics(&["t"])), now);
+        member.contact.poll_began();
         Self { member, now }
     }
 
@@ -58,7 +59,7 @@ impl Bench {
     }
 
     fn life(&self) -> Life {
-        Life(self.member.life)
+        self.member.contact.life()
     }
 
     fn wait(&mut self, millis: u64) {
@@ -74,7 +75,7 @@ impl Bench {
             self.wait(2000);
         }
         if matches!(self.next(), Step::Find(_)) {
-            self.member.found(COORDINATOR, self.now);
+            self.member.contact.found(COORDINATOR, self.now);
         }
         match self.next() {
             Step::Join(_, request) => *request,
@@ -85,48 +86,48 @@ impl Bench {
     /// A follower in this generation.
     fn joined(&mut self, generation: i32) {
         self.joining();
-        let assignor = self.member.settings.assignors[0].name();
+        let assignor = self.member.protocol.assignors[0].name();
         let response = JoinGroupResponse::default()
             .with_generation_id(generation)
             .with_protocol_type(Some(StrBytes::from_static_str("consumer")))
             .with_protocol_name(Some(StrBytes::from_static_str(assignor)))
             .with_leader(text("other"))
             .with_member_id(text("me"));
-        self.member.joined(self.life(), &response, self.now, RANDOM);
+        self.member.answered(self.life(), Answer::Join(&response), self.now, RANDOM);
     }
 
     fn synced(&mut self, indexes: &[i32]) {
         assert!(matches!(self.next(), Step::Sync(..)), "{:?}", self.member.state);
         let assignment = consumer_protocol::encode_assignment(&partitions(indexes));
         let response = SyncGroupResponse::default().with_assignment(assignment);
-        self.member.synced(self.life(), &response, self.now, RANDOM);
+        self.member.answered(self.life(), Answer::Sync(&response), self.now, RANDOM);
     }
 
     /// A member in this generation that reads these partitions.
     fn stable(&mut self, generation: i32, indexes: &[i32]) {
         self.joined(generation);
         self.synced(indexes);
-        self.member.adopted(&partitions(indexes));
+        self.member.adopted(self.life(), &partitions(indexes));
         assert_eq!(*self.member.owned(), partitions(indexes));
     }
 
     fn join_refused(&mut self, code: ErrorCode) {
         self.joining();
         let response = JoinGroupResponse::default().with_error_code(code.code()).with_member_id(text("given"));
-        self.member.joined(self.life(), &response, self.now, RANDOM);
+        self.member.answered(self.life(), Answer::Join(&response), self.now, RANDOM);
     }
 
     fn sync_refused(&mut self, code: ErrorCode) {
         assert!(matches!(self.next(), Step::Sync(..)));
         let response = SyncGroupResponse::default().with_error_code(code.code());
-        self.member.synced(self.life(), &response, self.now, RANDOM);
+        self.member.answered(self.life(), Answer::Sync(&response), self.now, RANDOM);
     }
 
     fn heard(&mut self, code: ErrorCode) {
         self.wait(3000);
         assert!(matches!(self.next(), Step::Heartbeat(..)));
         let response = HeartbeatResponse::default().with_error_code(code.code());
-        self.member.heard(self.life(), &response, self.now, RANDOM);
+        self.member.answered(self.life(), Answer::Heartbeat(&response), self.now, RANDOM);
     }
 }
 
@@ -163,9 +164,11 @@ fn a_follower_adopts_what_it_is_given_and_sends_heartbeats() {
     let mut bench = Bench::eager();
     bench.joined(5);
     bench.synced(&[0, 1]);
-    let adopt = Duty::Adopt { assigned: partitions(&[0, 1]), added: partitions(&[0, 1]), revoked: partitions(&[]) };
+    let life = bench.life();
+    let adopt =
+        Duty::Adopt { life, assigned: partitions(&[0, 1]), added: partitions(&[0, 1]), revoked: partitions(&[]) };
     assert_eq!(bench.member.duty(), Some(adopt));
-    bench.member.adopted(&partitions(&[0, 1]));
+    bench.member.adopted(bench.life(), &partitions(&[0, 1]));
     assert_eq!(bench.member.duty(), None);
     assert_eq!(bench.next(), Step::Wait(Some(bench.now.plus(3000))));
     bench.heard(ErrorCode::None);
@@ -189,11 +192,10 @@ fn a_leader_shares_what_all_members_want() {
         .with_leader(text("me"))
         .with_member_id(text("me"))
         .with_members(vec![member("me", &["t"]), member("other", &["t", "u"])]);
-    bench.member.joined(bench.life(), &response, bench.now, RANDOM);
-    let asked = ["t", "u"].map(Arc::from).into();
-    assert_eq!(bench.next(), Step::Count(bench.life(), asked));
-    let count = |topic: &str| (topic == "t").then_some(2);
-    bench.member.counted(bench.life(), count);
+    bench.member.answered(bench.life(), Answer::Join(&response), bench.now, RANDOM);
+    assert_eq!(bench.next(), Step::Count(bench.life(), topics(&["t", "u"])));
+    let counts = PartitionCounts::from([(Arc::from("t"), 2)]);
+    bench.member.answered(bench.life(), Answer::Count(&counts), bench.now, RANDOM);
     let Step::Sync(_, request) = bench.next() else { panic!("{:?}", bench.member.state) };
     let shared: Vec<_> = request
         .assignments
@@ -205,10 +207,12 @@ fn a_leader_shares_what_all_members_want() {
         .collect();
     assert_eq!(shared, [("me".to_owned(), partitions(&[0])), ("other".to_owned(), partitions(&[1]))]);
     bench.synced(&[0]);
-    bench.member.adopted(&partitions(&[0]));
-    bench.member.look_at(None, count);
+    bench.member.adopted(bench.life(), &partitions(&[0]));
+    let mut seen = Seen { wanted: topics(&["t"]), counts, ..Seen::default() };
+    bench.member.look_at(&seen);
     assert_eq!(bench.member.duty(), None, "nothing has changed");
-    bench.member.look_at(None, |_| Some(3));
+    seen.counts.insert(Arc::from("u"), 3);
+    bench.member.look_at(&seen);
     assert_eq!(bench.member.duty(), give_up(&[0], false), "another member's topic has appeared");
 }
 
@@ -235,9 +239,10 @@ fn a_cooperative_member_gives_up_what_goes_and_joins_once_more() {
     assert_eq!((said.owned, said.generation), (partitions(&[0, 1]), Some(Generation(1))));
     bench.joined(2);
     bench.synced(&[1]);
-    let adopt = Duty::Adopt { assigned: partitions(&[1]), added: partitions(&[]), revoked: partitions(&[0]) };
+    let life = bench.life();
+    let adopt = Duty::Adopt { life, assigned: partitions(&[1]), added: partitions(&[]), revoked: partitions(&[0]) };
     assert_eq!(bench.member.duty(), Some(adopt));
-    bench.member.adopted(&partitions(&[1]));
+    bench.member.adopted(bench.life(), &partitions(&[1]));
     assert_eq!(bench.member.duty(), give_up(&[], false), "so that others may have what was given up");
     bench.stable(3, &[1]);
     assert_eq!(bench.member.duty(), None);
@@ -247,7 +252,7 @@ fn a_cooperative_member_gives_up_what_goes_and_joins_once_more() {
 fn a_cooperative_member_gives_up_a_topic_that_it_wants_no_more() {
     let mut bench = Bench::cooperative();
     bench.stable(1, &[0]);
-    bench.member.subscribe(BTreeSet::from([Arc::from("u")]), bench.now);
+    bench.member.subscribe(Interest::Topics(topics(&["u"])), bench.now);
     assert_eq!(bench.member.duty(), give_up(&[0], false));
 }
 
@@ -287,7 +292,7 @@ fn another_coordinator_is_looked_for_and_the_member_stays_one() {
         bench.heard(code);
         bench.wait(2000);
         assert!(matches!(bench.next(), Step::Find(_)), "{code}");
-        bench.member.found(BrokerId(2), bench.now);
+        bench.member.contact.found(BrokerId(2), bench.now);
         bench.heard(ErrorCode::None);
         assert_eq!((bench.member.duty(), bench.member.owned()), (None, &partitions(&[0])));
     }
@@ -321,7 +326,7 @@ fn a_fenced_member_stays_fenced_until_it_subscribes_anew() {
     let fenced = GroupError::Fenced { instance_id: Arc::from("i") };
     assert_eq!([bench.member.failure(), bench.member.failure()], [Some(fenced.clone()), Some(fenced)]);
     assert_eq!(bench.next(), Step::Wait(None));
-    bench.member.subscribe(BTreeSet::from([Arc::from("t")]), bench.now);
+    bench.member.subscribe(Interest::Topics(topics(&["t"])), bench.now);
     assert_eq!(bench.member.failure(), None);
     bench.joining();
 }
@@ -338,7 +343,7 @@ fn a_refusal_is_said_once_and_the_next_poll_tries_again() {
         let mut bench = Bench::eager();
         bench.join_refused(code);
         assert_eq!(bench.member.duty(), None);
-        assert_eq!(bench.member.failure(), Some(GroupError::Refused(code)));
+        assert_eq!(bench.member.failure(), Some(GroupError::Refused { code, message: None }));
         assert_eq!(bench.member.failure(), None);
         bench.joining();
     }
@@ -349,7 +354,7 @@ fn an_assignor_that_was_not_offered_is_refused() {
     let mut bench = Bench::eager();
     bench.joining();
     let response = JoinGroupResponse::default().with_protocol_name(Some(StrBytes::from_static_str("sticky")));
-    bench.member.joined(bench.life(), &response, bench.now, RANDOM);
+    bench.member.answered(bench.life(), Answer::Join(&response), bench.now, RANDOM);
     assert!(matches!(bench.member.failure(), Some(GroupError::NotConsumers(_))));
 }
 
@@ -359,12 +364,12 @@ fn whoever_is_not_polled_for_too_long_leaves_and_waits_for_a_poll() {
     bench.stable(1, &[0]);
     bench.wait(3_000_000);
     assert!(!matches!(bench.next(), Step::Leave(_)), "a long poll is no absence");
-    bench.member.found(COORDINATOR, bench.now);
-    bench.member.poll_ended(bench.now);
+    bench.member.contact.found(COORDINATOR, bench.now);
+    bench.member.contact.poll_ended(bench.now);
     bench.wait(299_999);
     assert!(!matches!(bench.next(), Step::Leave(_)));
     bench.wait(1);
-    let Step::Leave(Some(request)) = bench.next() else { panic!("it is to leave") };
+    let Step::Leave(Some(Goodbye::Classic(request))) = bench.next() else { panic!("it is to leave") };
     assert_eq!(request.members[0].member_id.as_str(), "me");
     assert_eq!(bench.next(), Step::Wait(None));
     assert_eq!(bench.member.duty(), give_up(&[0], true));
@@ -388,10 +393,10 @@ fn answers_of_an_earlier_life_change_nothing() {
     bench.joining();
     let earlier = bench.life();
     bench.member.leave("closed");
-    bench.member.subscribe(BTreeSet::from([Arc::from("t")]), bench.now);
+    bench.member.subscribe(Interest::Topics(topics(&["t"])), bench.now);
     let before = bench.member.state.clone();
     let refused = JoinGroupResponse::default().with_error_code(ErrorCode::GroupMaxSizeReached.code());
-    bench.member.joined(earlier, &refused, bench.now, RANDOM);
+    bench.member.answered(earlier, Answer::Join(&refused), bench.now, RANDOM);
     bench.member.unanswered(earlier, bench.now, RANDOM);
     assert_eq!(bench.member.state, before);
 }
@@ -401,8 +406,22 @@ fn what_a_poller_adopts_too_late_is_lost() {
     let mut bench = Bench::eager();
     bench.joined(1);
     bench.synced(&[0]);
+    let life = bench.life();
     bench.heard(ErrorCode::UnknownMemberId);
-    bench.member.adopted(&partitions(&[0]));
+    bench.member.adopted(life, &partitions(&[0]));
+    assert_eq!(bench.member.duty(), give_up(&[0], true));
+}
+
+#[test]
+fn what_a_poller_adopts_too_late_is_lost_even_if_it_was_given_again() {
+    let mut bench = Bench::eager();
+    bench.joined(1);
+    bench.synced(&[0]);
+    let earlier = bench.life();
+    bench.heard(ErrorCode::UnknownMemberId);
+    bench.joined(2);
+    bench.synced(&[0]);
+    bench.member.adopted(earlier, &partitions(&[0]));
     assert_eq!(bench.member.duty(), give_up(&[0], true));
 }
 
