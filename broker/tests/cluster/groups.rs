@@ -31,7 +31,7 @@ fn group(name: &str) -> GroupId {
 }
 
 /// Who coordinates a group, by what node `id` says.
-async fn coordinator_id(id: i32, name: &str) -> Result<i32, ErrorCode> {
+pub(crate) async fn coordinator_id(id: i32, name: &str) -> Result<i32, ErrorCode> {
     let connection = Cluster::connect(id).await;
     let request = FindCoordinatorRequest::default().with_coordinator_keys(vec![text(name)]);
     let response = connection.call(&request).await.unwrap();

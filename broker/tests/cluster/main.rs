@@ -12,5 +12,6 @@ mod connections;
 mod data;
 mod groups;
 mod logs;
+mod members;
 mod restarts;
 mod support;

@@ -130,9 +130,11 @@ fn a_commit_that_is_older_than_the_member_epoch_is_sent_again_under_the_new_one(
         assert_eq!(one.commit(Duration::from_millis(100)).await, Err(CommitError::StaleMemberEpoch));
         assert_eq!(one.commit(LONG).await, Ok(()));
         assert!(epoch() > before);
+        let before = epoch();
         raise_epoch_of(&cluster, &one).await;
         let committed = one.committed(&[orders(0)].into(), LONG).await.expect("asked again under the new one");
         assert_eq!(committed[&orders(0)].offset, Offset(5));
+        assert!(epoch() > before, "it was told nothing under the old one");
         raise_epoch_of(&cluster, &one).await;
         cluster.group(|group| group.members().iter().for_each(|id| group.evict(id)));
         cluster.script(api::OFFSET_COMMIT, [Fault::Refuse(ErrorCode::StaleMemberEpoch)]);
