@@ -70,6 +70,8 @@ struct State {
     versions_max: BTreeMap<ApiKey, Option<i16>>,
     producer_ids: i64,
     group: group::FakeGroup,
+    /// So many listings of all topics leave out [`TOPIC`]: the broker that is asked has not heard of it.
+    listings_without: u32,
     /// Topics created through the wire.
     created: BTreeMap<String, i32>,
 }
@@ -92,6 +94,7 @@ impl FakeCluster {
             versions_max: BTreeMap::new(),
             producer_ids: 1000,
             group: group::FakeGroup::new(),
+            listings_without: 0,
             created: BTreeMap::new(),
         };
         let cluster = Self { shared: Arc::new(Shared { state: Lock::new(95, state), appended: Notify::new() }) };
@@ -146,6 +149,11 @@ impl FakeCluster {
     /// Serves an API up to this version, or not at all.
     pub(crate) fn set_version_max(&self, api: ApiKey, version: Option<i16>) {
         self.shared.state.lock().versions_max.insert(api, version);
+    }
+
+    /// The next listings of all topics are behind, and leave out [`TOPIC`].
+    pub(crate) fn leave_out_of_listings(&self, listings: u32) {
+        self.shared.state.lock().listings_without = listings;
     }
 
     /// The versions in which requests of this kind were sent.

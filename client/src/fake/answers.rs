@@ -129,7 +129,9 @@ fn versions(cluster: &FakeCluster, head: &RequestHead) -> BytesMut {
 }
 
 fn metadata(cluster: &FakeCluster, request: &MetadataRequest) -> MetadataResponse {
-    let state = cluster.shared.state.lock();
+    let mut state = cluster.shared.state.lock();
+    let is_behind = request.topics.is_none() && state.listings_without > 0;
+    state.listings_without -= u32::from(is_behind);
     let brokers = state.brokers.iter().map(|(broker, running)| {
         MetadataResponseBroker::default()
             .with_node_id((*broker).into())
@@ -153,7 +155,7 @@ fn metadata(cluster: &FakeCluster, request: &MetadataRequest) -> MetadataRespons
                     .with_name(Some(topic_name(name)))
                     .with_topic_id(uuid::Uuid::from_u128(1))
             });
-            std::iter::once(orders).chain(created).collect()
+            Some(orders).filter(|_| !is_behind).into_iter().chain(created).collect()
         }
         Some(asked) => {
             let asked = asked.iter().filter_map(|topic| topic.name.as_ref());

@@ -79,6 +79,8 @@ fn heartbeats_that_get_lost_on_the_way_there_or_back_cost_nobody_a_partition() {
         cluster.script(api::CONSUMER_GROUP_HEARTBEAT, refusals);
         cluster.script(api::CONSUMER_GROUP_HEARTBEAT, [Fault::Drop, Fault::DoAndDrop]);
         cluster.script(api::OFFSET_FETCH, [Fault::Refuse(ErrorCode::UnstableOffsetCommit), Fault::Drop]);
+        let behind = [ErrorCode::StaleMemberEpoch, ErrorCode::UnknownMemberId].map(Fault::Refuse);
+        cluster.script(api::OFFSET_FETCH, behind);
         append(&cluster, 0, 2);
         let (one, heard) = member(&cluster, options());
         poll_until(&[&one], |read| read.len() == 2).await;
@@ -166,6 +168,27 @@ fn a_partition_that_was_given_up_meanwhile_is_not_committed_late() {
 }
 
 #[test]
+fn a_partition_that_was_lost_meanwhile_is_not_committed_late_though_it_was_given_again() {
+    in_both_worlds(|| async {
+        let cluster = FakeCluster::start(1, 1).await;
+        append(&cluster, 0, 5);
+        let (one, heard) = member(&cluster, options());
+        poll_until(&[&one], |read| read.len() == 5).await;
+        cluster.script(api::OFFSET_COMMIT, [Fault::Refuse(ErrorCode::StaleMemberEpoch); 200]);
+        let (everything, one) = (one.consumed(), Arc::new(one));
+        let committing = task::spawn({
+            let one = one.clone();
+            async move { one.commit_offsets(everything, LONG).await }
+        });
+        until("it is told to come again", || cluster.versions_seen(api::OFFSET_COMMIT).len() == 2).await;
+        cluster.group(|group| group.members().iter().for_each(|id| group.evict(id)));
+        poll_until(&[&one], |_| heard.all().len() == 3).await;
+        assert_eq!(heard.all(), ["assigned 0", "lost 0", "assigned 0"]);
+        assert_eq!(committing.await.expect("it does not panic"), Err(CommitError::NotMember));
+    });
+}
+
+#[test]
 fn a_cluster_without_the_protocol_is_called_so_by_polls() {
     in_both_worlds(|| async {
         let cluster = FakeCluster::start(1, 1).await;
@@ -189,6 +212,7 @@ fn a_cluster_without_the_protocol_is_called_so_by_polls() {
 fn the_coordinator_says_what_matches_a_pattern_and_the_metadata_what_that_is_called() {
     in_both_worlds(|| async {
         let cluster = FakeCluster::start(1, 2).await;
+        cluster.leave_out_of_listings(2);
         let group = Some(options());
         let consumer = Consumer::new(cluster.client(), ConsumerOptions { group, ..ConsumerOptions::default() });
         consumer.subscribe_remote_pattern("or.*s").expect("it has a group");

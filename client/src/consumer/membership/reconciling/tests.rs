@@ -327,6 +327,16 @@ fn whoever_is_fenced_has_lost_its_partitions_and_joins_anew_under_its_id() {
 }
 
 #[test]
+fn what_a_member_was_to_read_in_an_earlier_life_is_forgotten() {
+    let mut bench = Bench::reading(None, 3, &[0]);
+    bench.beat_refused(ErrorCode::UnknownMemberId);
+    bench.joining();
+    bench.told(5, None);
+    bench.look(&["t"], &[(t(), "t")]);
+    assert_eq!((bench.member.duty(), bench.member.unnamed()), (None, BTreeSet::new()));
+}
+
+#[test]
 fn whoever_is_fenced_while_it_joins_joins_again_after_a_while() {
     let mut bench = Bench::new(None);
     bench.joining();
@@ -525,7 +535,9 @@ fn answers_of_an_earlier_life_change_nothing() {
     let earlier = bench.life();
     bench.member.leave("closed");
     bench.member.subscribe(Interest::Topics(topics(&["t"])), bench.now);
+    bench.member.gave_up(&partitions(&[]));
     let before = bench.member.state.clone();
+    assert_eq!(before, State::Joining);
     let welcome = ConsumerGroupHeartbeatResponse::default().with_member_epoch(1);
     bench.member.answered(earlier, Answer::ConsumerGroupHeartbeat(&welcome), bench.now, RANDOM);
     bench.member.unanswered(earlier, bench.now, RANDOM);
@@ -538,6 +550,7 @@ fn only_a_member_commits_and_asks_as_one() {
     let mut bench = Bench::new(None);
     bench.joining();
     assert_eq!((bench.member.is_stable(), bench.member.asks_as()), (false, None));
+    assert!(!bench.member.is_joining(), "what it had before is nothing to commit later");
     bench.told(3, None);
     assert_eq!(bench.member.asks_as(), Some((MemberId::from("me"), MemberEpoch(3))));
     let metadata = bench.member.metadata();
