@@ -315,6 +315,8 @@ fn whoever_is_fenced_has_lost_its_partitions_and_joins_anew_under_its_id() {
         assert_eq!(bench.member.duty(), give_up(&[0]), "{code}");
         assert_eq!(bench.next(), Step::Wait(None), "{code}");
         assert_eq!(bench.member.metadata().generation, Generation::NONE);
+        bench.member.gave_up(&partitions(&[]));
+        assert_eq!(bench.next(), Step::Wait(None), "{code}: it still reads what it has lost");
         bench.member.gave_up(&partitions(&[0]));
         let request = bench.beat();
         assert!(is_full(&request), "{code}: {request:?}");
