@@ -137,6 +137,8 @@ fn a_commit_that_is_older_than_the_member_epoch_is_sent_again_under_the_new_one(
         let committed = one.committed(&[orders(0)].into(), LONG).await.expect("asked again under the new one");
         assert_eq!(committed[&orders(0)].offset, Offset(5));
         assert!(epoch() > before, "it was told nothing under the old one");
+        cluster.script(api::OFFSET_FETCH, [Fault::Refuse(ErrorCode::UnknownMemberId)]);
+        assert!(one.committed(&[orders(0)].into(), LONG).await.is_ok(), "its heartbeat says otherwise");
         raise_epoch_of(&cluster, &one).await;
         cluster.group(|group| group.members().iter().for_each(|id| group.evict(id)));
         cluster.script(api::OFFSET_COMMIT, [Fault::Refuse(ErrorCode::StaleMemberEpoch)]);
