@@ -221,6 +221,8 @@ pub enum Assigning {
     Eager,
     /// Whoever keeps a partition reads on (KIP-429).
     Cooperative,
+    /// The coordinator shares them (KIP-848).
+    Coordinator,
 }
 
 /// A producer's `acks`.

@@ -12,8 +12,8 @@ use client::{
     PartitionName,
     cluster::Cluster,
     consumer::{
-        Assignor, Consumer, ConsumerError, ConsumerOptions, GroupOptions, OffsetAndMetadata, RebalanceListener,
-        ResetTo, group::Told,
+        Assignor, ClassicProtocol, Consumer, ConsumerError, ConsumerOptions, ConsumerProtocol, GroupOptions,
+        GroupProtocol, OffsetAndMetadata, RebalanceListener, ResetTo, group::Told,
     },
 };
 use protocol::ids::Offset;
@@ -96,16 +96,22 @@ struct Notes {
 impl Reader {
     fn new(cluster: &Cluster, workload: &Workload, member: Member, instance: Option<Arc<str>>) -> Self {
         let commits = [Commits::AndWaits, Commits::AndGoesOn, Commits::WithPolls][rand::range(0..3) as usize];
-        let assignors = match workload.assigning {
-            Assigning::Eager => vec![Assignor::Range, Assignor::RoundRobin],
-            Assigning::Cooperative => vec![Assignor::CooperativeSticky],
+        let classic = |assignors: &[Assignor]| {
+            GroupProtocol::Classic(ClassicProtocol {
+                session_timeout: SESSION_TIMEOUT,
+                heartbeat_interval: HEARTBEAT_INTERVAL,
+                assignors: assignors.to_vec(),
+            })
+        };
+        let protocol = match workload.assigning {
+            Assigning::Eager => classic(&[Assignor::Range, Assignor::RoundRobin]),
+            Assigning::Cooperative => classic(&[Assignor::CooperativeSticky]),
+            Assigning::Coordinator => GroupProtocol::Consumer(ConsumerProtocol::default()),
         };
         let group = GroupOptions {
+            protocol,
             instance_id: instance,
-            session_timeout: SESSION_TIMEOUT,
-            heartbeat_interval: HEARTBEAT_INTERVAL,
             poll_interval_max: POLL_INTERVAL_MAX,
-            assignors,
             commit_interval: (commits == Commits::WithPolls).then_some(Duration::from_secs(1)),
             ..GroupOptions::new(&member.group)
         };
