@@ -19,6 +19,9 @@ pub struct Tag {
 }
 
 impl Tag {
+    /// Writers of the final check have ids from here on.
+    pub const DRAIN_WRITER: u32 = 1 << 24;
+
     /// The value of the record: 12 bytes.
     pub fn to_value(self) -> [u8; 12] {
         let mut value = [0; 12];

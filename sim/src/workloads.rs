@@ -31,8 +31,6 @@ mod produce;
 mod recreate;
 mod reread;
 
-/// Writers of the final check have ids from here on.
-pub const DRAIN_WRITER: u32 = 1 << 24;
 const TICK_NS: u64 = 100_000_000;
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -3,10 +3,9 @@
 
 use super::{End, Invariant};
 use crate::{
-    event::{ClientEvent, MemberDid, MemberEvent, NamedPartition},
+    event::{ClientEvent, MemberDid, MemberEvent, NamedPartition, Tag},
     ledger::Ledger,
     observed::{Fact, Observed},
-    workloads::DRAIN_WRITER,
 };
 use broker::event::ReplicaEvent;
 use groups::record::Record;
@@ -91,7 +90,7 @@ impl Invariant for GroupsSkipNothing {
                 }
             }
             Fact::Client(ClientEvent::SendAcknowledged { to, tag, offset: Some(offset), .. })
-                if tag.writer == DRAIN_WRITER =>
+                if tag.writer == Tag::DRAIN_WRITER =>
             {
                 self.last.insert(to.clone(), *offset);
             }
@@ -138,7 +137,6 @@ mod tests {
         super::stories::{Story, commit, member, named, tag},
         *,
     };
-    use crate::event::Tag;
 
     fn began() -> Story<GroupsSkipNothing> {
         let took = MemberDid::Took { generation: 1, partitions: vec![named()] };
@@ -161,7 +159,7 @@ mod tests {
     #[test]
     fn what_was_never_read_is_found_in_the_end() {
         let ends = |story: Story<GroupsSkipNothing>| {
-            let tag = Tag { writer: DRAIN_WRITER, operation: 0 };
+            let tag = Tag { writer: Tag::DRAIN_WRITER, operation: 0 };
             let last = ClientEvent::SendAcknowledged { to: named(), tag, offset: Some(Offset(2)), safe: true };
             story.client(last).end(&End { unsettled: None, drained: true })
         };

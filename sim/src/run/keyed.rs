@@ -22,7 +22,7 @@ fn schedule(seed: u64, service: Option<Service>) -> Vec<String> {
     let outcome = run_with(&swarm::scenario(seed), seed, options, service);
     assert!(outcome.failure.is_none(), "{:?}", outcome.failure);
     // The client of the final drain comes after all others, and has another machine where there is one more.
-    let is_drain = |line: &str| line.contains(&format!("writer: {}", workloads::DRAIN_WRITER));
+    let is_drain = |line: &str| line.contains(&format!("writer: {}", crate::event::Tag::DRAIN_WRITER));
     let is_part = |line: &&String| line.contains("FaultBegan") || (line.contains("SendInvoked") && !is_drain(line));
     // Without the number of the event, which counts whatever is told by whom.
     let parts = outcome.kept.iter().filter(is_part).filter_map(|line| line.split_once(' '));

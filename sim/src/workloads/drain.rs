@@ -1,7 +1,7 @@
 //! The end of every story: nothing grows old any more, each partition takes one more record with acks=all, and is then read
 //! from the beginning to it.
 
-use super::{ADMIN_TIMEOUT, DRAIN_WRITER, failed, named, polled};
+use super::{ADMIN_TIMEOUT, failed, named, polled};
 use crate::event::{ClientEvent, Tag};
 use client::{
     PartitionName,
@@ -31,7 +31,7 @@ pub(super) async fn run(cluster: Cluster, topics: Vec<String>, partitions: Vec<P
     let producer = Producer::new(cluster.clone(), ProducerOptions::default());
     let mut ends: BTreeMap<PartitionName, Offset> = BTreeMap::new();
     for (operation, partition) in partitions.iter().enumerate() {
-        let tag = Tag { writer: DRAIN_WRITER, operation: operation as u64 };
+        let tag = Tag { writer: Tag::DRAIN_WRITER, operation: operation as u64 };
         observe::emit(|| ClientEvent::SendInvoked { to: named(partition), tag, safe: true });
         let record = ProducerRecord::value(tag.to_value().to_vec());
         let metadata = producer
