@@ -396,7 +396,9 @@ impl Play {
                 return End { unsettled: Some("the clients did not come to their end".into()), drained: false };
             }
         }
-        match workloads::drain(&mut self.world, &self.scenario, deadline + SETTLES_WITHIN.nanos()).await {
+        // However long the clients took, the drain has its time.
+        let drained_by = deadline.max(now_ns()) + SETTLES_WITHIN.nanos();
+        match workloads::drain(&mut self.world, &self.scenario, drained_by).await {
             Ok(()) => End { unsettled: None, drained: true },
             // What rotted where there is no other copy is refused for ever.
             Err(_) if self.has_lost_for_good() => End { unsettled: None, drained: false },

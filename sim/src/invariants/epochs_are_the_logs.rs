@@ -57,9 +57,12 @@ impl Invariant for EpochsAreTheLogs {
         let start = replica.log_start_offset.max(first.unwrap_or(Offset::ZERO));
         let (expected, end) = (recomputed(replica, start), replica.log_end_offset);
         let rising = known.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1);
+        // A log in which nothing is left begins anew with the batch in which its leader's log begins, and that one may begin
+        // before it.
+        let is_empty = replica.log_start_offset == end;
         let same = known.strip_prefix(&*expected).is_some_and(|more| match more {
             [] => true,
-            [(_, start)] => *start == end && cut.is_none_or(|cut| *start < cut),
+            [(_, start)] => (*start == end || (is_empty && *start < end)) && cut.is_none_or(|cut| *start < cut),
             _ => false,
         });
         if rising && same {
@@ -127,6 +130,16 @@ mod tests {
         };
         assert!(story(1).is_ok());
         assert!(story(0).is_err());
+    }
+
+    #[test]
+    fn a_log_that_begins_anew_may_begin_within_a_batch() {
+        let anew = || {
+            let story = Story::new(EpochsAreTheLogs::default()).append(1, 0, 2, 9, Origin::Leader);
+            story.log(1, LogEvent::Restarted { partition: orders(), at: Offset(5) })
+        };
+        assert!(tell(anew(), &[(6, 3)]).is_ok() && tell(anew(), &[(6, 5)]).is_ok());
+        assert!(tell(anew(), &[(6, 6)]).is_err());
     }
 
     #[test]

@@ -52,7 +52,12 @@ impl Invariant for OneOwner {
                     }
                 }
             }
-            MemberDid::GaveUp { partitions, .. } => {
+            MemberDid::GaveUp { partitions, lost } => {
+                // It has learned that it was thrown out. A static member stays in the generations that it misses, and comes back
+                // to the latest of them.
+                if *lost {
+                    self.overtaken.retain(|(overtaken, _), _| overtaken != member);
+                }
                 let has = self.has.entry(member.clone()).or_default();
                 has.retain(|of| !partitions.contains(of));
             }
@@ -92,6 +97,10 @@ mod tests {
         let taken = Story::new(OneOwner::default()).member(took(1, 3, vec![named()])).member(took(2, 4, vec![named()]));
         let given_up = taken.member(MemberEvent { member: member(1), what: gave_up });
         assert!(given_up.member(took(1, 4, vec![])).verdict.is_err());
+        let lost = MemberDid::GaveUp { partitions: vec![named()], lost: true };
+        let taken = Story::new(OneOwner::default()).member(took(1, 3, vec![named()])).member(took(2, 4, vec![named()]));
+        let lost = taken.member(MemberEvent { member: member(1), what: lost });
+        assert!(lost.member(took(1, 4, vec![])).verdict.is_ok());
     }
 
     #[test]

@@ -47,6 +47,8 @@ const POLL_INTERVAL_MAX: Duration = Duration::from_secs(5);
 const SLOW: Duration = Duration::from_secs(7);
 /// How long a commit or a question for committed offsets may take.
 const ASKS_WITHIN: Duration = Duration::from_secs(5);
+/// How long a member stays for what it cannot read once all is written: what has rotted on its only replica nobody can.
+const WAITS_MAX: Duration = Duration::from_secs(40);
 /// One poll in so many is followed by a commit.
 const COMMITS_EVERY: u64 = 3;
 /// One poll in so many is followed by a long silence.
@@ -127,9 +129,11 @@ impl Reader {
     /// Reads until its time is over, or for good. Answers whether it was for good.
     async fn read(self, stopping: &Shutdown) -> bool {
         let until = time::now() + Duration::from_millis(rand::range(STAYS_MS));
+        let mut ends_at = None;
         loop {
             if stopping.is_requested() {
-                if self.has_read_everything().await {
+                let ends_at = *ends_at.get_or_insert(time::now() + WAITS_MAX);
+                if time::now() >= ends_at || self.has_read_everything().await {
                     break;
                 }
             } else if time::now() >= until {
