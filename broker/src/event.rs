@@ -287,14 +287,9 @@ impl Event for ReplicaEvent {
                 place(into, partition, *leader_epoch);
                 into.i64(end.0);
             }
-            Self::GroupsWritten { partition, leader_epoch, base_offset, end, records } => {
+            Self::GroupsWritten { partition, leader_epoch, base_offset, records, .. } => {
                 place(into, partition, *leader_epoch);
-                into.i64(base_offset.0);
-                into.i64(end.0);
-                for (key, value) in records.iter().map(groups::record::Record::encode) {
-                    into.bytes(&key);
-                    into.bytes(&value.unwrap_or_default());
-                }
+                contents(into, *base_offset, records);
             }
             Self::ProduceWaits { partition, required: offset, .. }
             | Self::ProduceWaited { partition, required: offset }
@@ -313,6 +308,14 @@ fn place(into: &mut Digest, partition: &TopicPartition, leader_epoch: LeaderEpoc
     into.bytes(partition.topic_id.0.as_bytes());
     into.i64(i64::from(partition.partition.0));
     into.i64(i64::from(leader_epoch.0));
+}
+
+fn contents(into: &mut Digest, base_offset: Offset, records: &[groups::record::Record]) {
+    into.i64(base_offset.0);
+    for (key, value) in records.iter().map(groups::record::Record::encode) {
+        into.bytes(&key);
+        into.bytes(&value.unwrap_or_default());
+    }
 }
 
 fn brokers(into: &mut Digest, brokers: &BTreeSet<BrokerId>) {

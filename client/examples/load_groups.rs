@@ -9,7 +9,9 @@
 //! load_groups answers HOST:PORT TOPIC GROUPS PARTITIONS COUNT        asks until each group says what it committed last
 //! ```
 
-use client::consumer::{Consumer, ConsumerOptions, Generation, RebalanceListener, group::Told};
+use client::consumer::{
+    ClassicProtocol, Consumer, ConsumerOptions, Generation, GroupProtocol, RebalanceListener, group::Told,
+};
 use client::{Assignor, Cluster, ClusterOptions, Connection, ConnectionOptions, GroupOptions, PartitionName};
 use protocol::error_code::ErrorCode;
 use protocol::messages::{
@@ -230,8 +232,11 @@ struct Member {
 impl Member {
     fn start(address: &str, topic: &str, heartbeat: Duration, member: usize, board: &Board) -> Self {
         let group = GroupOptions {
-            heartbeat_interval: heartbeat,
-            assignors: vec![Assignor::Range],
+            protocol: GroupProtocol::Classic(ClassicProtocol {
+                heartbeat_interval: heartbeat,
+                assignors: vec![Assignor::Range],
+                ..ClassicProtocol::default()
+            }),
             ..GroupOptions::new("many")
         };
         let options = ConsumerOptions { group: Some(group), ..ConsumerOptions::default() };

@@ -23,7 +23,7 @@ mod budget;
 mod groups;
 
 pub use agreement::Disagreement;
-pub use groups::{GroupLogs, Written};
+pub use groups::GroupLogs;
 
 /// One batch in a replica's log, by its outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -341,10 +341,7 @@ impl Ledger {
             ReplicaEvent::Registered { broker_epoch } => {
                 self.nodes.entry(broker).or_default().broker_epoch = Some(*broker_epoch);
             }
-            ReplicaEvent::GroupsWritten { partition, leader_epoch, base_offset, end, records } => {
-                let (base_offset, end, leader_epoch) = (*base_offset, *end, *leader_epoch);
-                self.groups.push(*partition, Written { base_offset, end, leader_epoch, records: records.clone() });
-            }
+            ReplicaEvent::GroupsWritten { .. } => self.groups.observe(event),
             ReplicaEvent::MetadataApplied { offset, record } => self.record(*offset, record),
             ReplicaEvent::BecameLeader { partition, leader_epoch, isr, high_watermark, .. } => {
                 let replica = self.replica_mut(broker, *partition);

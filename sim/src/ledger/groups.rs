@@ -2,6 +2,7 @@
 
 use super::Ledger;
 use crate::event::NamedPartition;
+use broker::event::ReplicaEvent;
 use groups::{
     ids::Generation,
     record::{ClassicGroupValue, CommittedOffset, Record},
@@ -11,15 +12,15 @@ use std::{collections::BTreeMap, sync::Arc};
 
 /// One batch of a coordinator.
 #[derive(Clone, Debug)]
-pub struct Written {
+struct Written {
     /// Its first offset.
-    pub base_offset: Offset,
+    base_offset: Offset,
     /// One past its last offset.
-    pub end: Offset,
+    end: Offset,
     /// In which leader epoch it was written.
-    pub leader_epoch: LeaderEpoch,
+    leader_epoch: LeaderEpoch,
     /// What is in it.
-    pub records: Arc<[Record]>,
+    records: Arc<[Record]>,
 }
 
 /// The batches of each partition of `__consumer_offsets`, in the order of their offsets.
@@ -31,8 +32,11 @@ pub struct GroupLogs {
 impl GroupLogs {
     /// Accounts for a batch. One of a coordinator that has been replaced is nothing: it is never committed. What the new one
     /// writes over was not, either.
-    pub(super) fn push(&mut self, partition: TopicPartition, written: Written) {
-        let batches = self.partitions.entry(partition).or_default();
+    pub(super) fn observe(&mut self, event: &ReplicaEvent) {
+        let ReplicaEvent::GroupsWritten { partition, leader_epoch, base_offset, end, records } = event else { return };
+        let (base_offset, end, leader_epoch) = (*base_offset, *end, *leader_epoch);
+        let written = Written { base_offset, end, leader_epoch, records: records.clone() };
+        let batches = self.partitions.entry(*partition).or_default();
         if batches.last().is_some_and(|last| last.leader_epoch > written.leader_epoch) {
             return;
         }

@@ -159,10 +159,9 @@ fn replica(event: &ReplicaEvent) -> Telling {
         ReplicaEvent::CoordinatorLoaded { partition, leader_epoch, end } => {
             told(Some(partition), true, format!("coordinates groups in epoch {leader_epoch}: read up to {end}"))
         }
-        ReplicaEvent::GroupsWritten { partition, leader_epoch, base_offset, end, records } => {
-            let of: BTreeSet<&str> = records.iter().map(|record| &**record.group()).collect();
-            let of = of.into_iter().collect::<Vec<_>>().join(", ");
-            told(Some(partition), false, format!("writes {base_offset} to {end} of {of} in epoch {leader_epoch}"))
+        ReplicaEvent::GroupsWritten { partition, leader_epoch, base_offset, records, .. } => {
+            let of = groups_of(records);
+            told(Some(partition), false, format!("writes of {of} at {base_offset}, in epoch {leader_epoch}"))
         }
         ReplicaEvent::BrokenBatch { partition } => told(Some(partition), true, "is sent a broken batch".into()),
         ReplicaEvent::Stopped { partition } => told(Some(partition), true, "stops".into()),
@@ -206,6 +205,11 @@ fn client(event: &ClientEvent) -> Telling {
         ClientEvent::PolledForeign { offset, .. } => told(false, format!("reads a record of another's at {offset}")),
         ClientEvent::GotDamaged { offset, .. } => told(true, format!("gets a damaged batch at {offset}")),
     }
+}
+
+fn groups_of(records: &[groups::record::Record]) -> String {
+    let groups: BTreeSet<&str> = records.iter().map(|record| &**record.group()).collect();
+    groups.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 fn member(event: &MemberEvent) -> Telling {
