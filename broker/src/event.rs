@@ -279,13 +279,10 @@ impl Event for ReplicaEvent {
                 into.i64(last_offset.0);
                 into.i64(i64::from(*acks));
             }
-            Self::Diverged { partition, leader_epoch, truncated_to } => {
+            Self::Diverged { partition, leader_epoch, truncated_to: offset }
+            | Self::CoordinatorLoaded { partition, leader_epoch, end: offset } => {
                 place(into, partition, *leader_epoch);
-                into.i64(truncated_to.0);
-            }
-            Self::CoordinatorLoaded { partition, leader_epoch, end } => {
-                place(into, partition, *leader_epoch);
-                into.i64(end.0);
+                into.i64(offset.0);
             }
             Self::GroupsWritten { partition, leader_epoch, base_offset, records, .. } => {
                 place(into, partition, *leader_epoch);
