@@ -6,7 +6,7 @@ use crate::{
 };
 use broker::event::ReplicaEvent;
 use controller::event::ControllerEvent;
-use protocol::ids::{BrokerId, TopicPartition};
+use protocol::ids::{BrokerId, LeaderEpoch, Offset, TopicPartition};
 use runtime::observe::Event;
 use std::collections::BTreeSet;
 use storage::event::LogEvent;
@@ -160,8 +160,7 @@ fn replica(event: &ReplicaEvent) -> Telling {
             told(Some(partition), true, format!("coordinates groups in epoch {leader_epoch}: read up to {end}"))
         }
         ReplicaEvent::GroupsWritten { partition, leader_epoch, base_offset, records, .. } => {
-            let of = groups_of(records);
-            told(Some(partition), false, format!("writes of {of} at {base_offset}, in epoch {leader_epoch}"))
+            told(Some(partition), false, groups_written(records, *base_offset, *leader_epoch))
         }
         ReplicaEvent::BrokenBatch { partition } => told(Some(partition), true, "is sent a broken batch".into()),
         ReplicaEvent::Stopped { partition } => told(Some(partition), true, "stops".into()),
@@ -207,9 +206,10 @@ fn client(event: &ClientEvent) -> Telling {
     }
 }
 
-fn groups_of(records: &[groups::record::Record]) -> String {
+fn groups_written(records: &[groups::record::Record], at: Offset, leader_epoch: LeaderEpoch) -> String {
     let groups: BTreeSet<&str> = records.iter().map(|record| &**record.group()).collect();
-    groups.into_iter().collect::<Vec<_>>().join(", ")
+    let groups = groups.into_iter().collect::<Vec<_>>().join(", ");
+    format!("writes of {groups} at {at}, in epoch {leader_epoch}")
 }
 
 fn member(event: &MemberEvent) -> Telling {
