@@ -389,15 +389,18 @@ impl Play {
                 () = sleep_until_ns(now_ns() + TICK_NS) => {}
             }
         }
+        let mut drained_by = deadline + SETTLES_WITHIN.nanos();
         runtime::select! {
             () = broken.notified() => return End::default(),
-            told = running.stop() => self.complaint = told.err(),
+            told = running.stop() => match told {
+                // Nothing waits for them: they read what is there, or wait for what cannot be read.
+                Ok(members_took) => drained_by += Span(members_took).nanos(),
+                Err(complaint) => self.complaint = Some(complaint),
+            },
             () = sleep_until_ns(now_ns() + CLIENTS_END_WITHIN_NS) => {
                 return End { unsettled: Some("the clients did not come to their end".into()), drained: false };
             }
         }
-        // However long the clients took, the drain has its time.
-        let drained_by = deadline.max(now_ns()) + SETTLES_WITHIN.nanos();
         match workloads::drain(&mut self.world, &self.scenario, drained_by).await {
             Ok(()) => End { unsettled: None, drained: true },
             // What rotted where there is no other copy is refused for ever.

@@ -86,11 +86,11 @@ impl Running {
     }
 
     /// Asks all of them to stop, and waits until they have: producers finish what they sent, and then members of groups read
-    /// what there is. A program that is tested is not asked; it ends by itself.
+    /// what there is. A program that is tested is not asked; it ends by itself. Answers how long the members took.
     ///
     /// # Errors
     /// What the tested program says is wrong.
-    pub async fn stop(self) -> Result<(), String> {
+    pub async fn stop(self) -> Result<Duration, String> {
         self.stop.request();
         self.operators.request();
         for done in self.done {
@@ -98,13 +98,15 @@ impl Running {
             let _ = done.await;
         }
         self.groups.request();
+        let asked_at = time::now();
         for done in self.members {
             let _ = done.await;
         }
-        match self.tested {
-            Some(tested) => tested.await.unwrap_or_else(|_| Err("it ended without a word".into())),
-            None => Ok(()),
+        let members_took = time::now() - asked_at;
+        if let Some(tested) = self.tested {
+            tested.await.unwrap_or_else(|_| Err("it ended without a word".into()))?;
         }
+        Ok(members_took)
     }
 }
 
