@@ -315,6 +315,7 @@ impl Ledger {
                 let (lowest, highest) = replica.cut_from.unwrap_or((*to, *from));
                 replica.cut_from = Some((lowest.min(*to), highest.max(*from)));
                 replica.cut(*to);
+                replica.log_start_offset = replica.log_start_offset.min(*to);
                 replica.log_end_offset = *to;
             }
             LogEvent::Restarted { at, .. } => {

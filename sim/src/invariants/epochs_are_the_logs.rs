@@ -57,12 +57,9 @@ impl Invariant for EpochsAreTheLogs {
         let start = replica.log_start_offset.max(first.unwrap_or(Offset::ZERO));
         let (expected, end) = (recomputed(replica, start), replica.log_end_offset);
         let rising = known.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1);
-        // A log in which nothing is left begins anew with the batch in which its leader's log begins, and that one may begin
-        // before it.
-        let is_empty = replica.log_start_offset == end;
         let same = known.strip_prefix(&*expected).is_some_and(|more| match more {
             [] => true,
-            [(_, start)] => (*start == end || (is_empty && *start < end)) && cut.is_none_or(|cut| *start < cut),
+            [(_, start)] => *start == end && cut.is_none_or(|cut| *start < cut),
             _ => false,
         });
         if rising && same {
@@ -96,12 +93,16 @@ mod tests {
     }
 
     fn tell(story: Story<EpochsAreTheLogs>, known: &[(i32, i64)]) -> Result<(), String> {
+        told(story, known).verdict
+    }
+
+    fn told(story: Story<EpochsAreTheLogs>, known: &[(i32, i64)]) -> Story<EpochsAreTheLogs> {
         let entry = |(epoch, start): &(i32, i64)| EpochEntry {
             leader_epoch: LeaderEpoch(*epoch),
             start_offset: Offset(*start),
         };
         let entries = known.iter().map(entry).collect();
-        story.log(1, LogEvent::Epochs { partition: orders(), entries }).verdict
+        story.log(1, LogEvent::Epochs { partition: orders(), entries })
     }
 
     #[test]
@@ -133,13 +134,16 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_begins_anew_may_begin_within_a_batch() {
-        let anew = || {
+    fn a_log_that_is_cut_before_its_start_begins_where_it_was_cut() {
+        let cut = || {
             let story = Story::new(EpochsAreTheLogs::default()).append(1, 0, 2, 9, Origin::Leader);
-            story.log(1, LogEvent::Restarted { partition: orders(), at: Offset(5) })
+            let story = story.append(1, 1, 2, 9, Origin::Leader);
+            let story = story.log(1, LogEvent::StartAdvanced { partition: orders(), to: Offset(1) });
+            let story = story.log(1, LogEvent::Truncated { partition: orders(), to: Offset(0), from: Offset(2) });
+            told(story, &[]).append(1, 0, 6, 9, Origin::Follower)
         };
-        assert!(tell(anew(), &[(6, 3)]).is_ok() && tell(anew(), &[(6, 5)]).is_ok());
-        assert!(tell(anew(), &[(6, 6)]).is_err());
+        assert!(tell(cut(), &[(6, 0)]).is_ok());
+        assert!(tell(cut(), &[(5, 0)]).is_err());
     }
 
     #[test]
