@@ -319,7 +319,7 @@ impl Shard {
                 let end = appended.last_offset.plus(1);
                 observe::emit(|| ReplicaEvent::GroupsWritten {
                     partition: self.of,
-                    leader_epoch: self.leader_epoch,
+                    leader_epoch: appended.leader_epoch,
                     base_offset: appended.base_offset,
                     end,
                     records: records.into(),

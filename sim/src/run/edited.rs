@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::{
-    event::{ClientEvent, MemberEvent, Tag},
+    event::{ClientEvent, MemberEvent, NamedPartition, Tag},
     invariants::Judge,
     observed::{Fact, Observed},
 };
@@ -14,6 +14,8 @@ use protocol::ids::{BrokerId, Offset};
 use runtime::{observe::Envelope, sync::Lock};
 use std::{any::Any, sync::Arc};
 use storage::event::{LogEvent, Origin};
+
+mod members;
 
 const SCENARIO: &str = r#"
 title = "A leader dies and comes back"
@@ -68,8 +70,8 @@ fn kept(envelope: &Envelope, event: &dyn observe::Event) -> Option<Kept> {
 }
 
 /// What happened in a run that holds.
-fn clean() -> History {
-    let scenario = Scenario::parse(SCENARIO).expect("a valid file");
+fn clean(scenario: &str) -> History {
+    let scenario = Scenario::parse(scenario).expect("a valid file");
     let history: Arc<Lock<History>> = Arc::new(Lock::new(255, Vec::new()));
     let run = simulation::run(1, simulation::Options::default(), {
         let history = Arc::clone(&history);
@@ -258,8 +260,12 @@ const EDITS: &[Edit] = &[
 
 #[test]
 fn every_edit_of_a_clean_history_is_noticed_by_the_right_checker() {
-    let clean = clean();
-    for (number, (edit, expected)) in EDITS.iter().enumerate() {
+    try_all(SCENARIO, EDITS);
+}
+
+fn try_all(scenario: &str, edits: &[Edit]) {
+    let clean = clean(scenario);
+    for (number, (edit, expected)) in edits.iter().enumerate() {
         let mut history = clean.clone();
         edit(&mut history);
         let broken = broken(&history);

@@ -1,0 +1,136 @@
+//! The same for what members of a group ask and are told, and for what its coordinators write.
+
+use super::*;
+use crate::event::MemberDid;
+use groups::{ids::Generation, record::Record as GroupRecord};
+
+const GROUP: &str = r#"
+title = "Two members read while their coordinators die"
+lasts = "30s"
+timeline = [
+  { at = "8s", fault = "kill", node = "leader of __consumer_offsets-0", lasts = "2s" },
+  { at = "16s", fault = "kill", node = "leader of __consumer_offsets-1", lasts = "2s" },
+]
+[[topic]]
+name = "orders"
+partitions = 2
+[[workload]]
+kind = "produce"
+topic = "orders"
+[[workload]]
+kind = "group"
+topic = "orders"
+clients = 2
+"#;
+
+/// The last event of a member that `pick` makes something of.
+fn last<'a, T>(history: &'a mut History, mut pick: impl FnMut(&'a mut MemberDid) -> Option<T>) -> T {
+    let told = history.iter_mut().rev().filter_map(|kept| match &mut kept.event {
+        Owned::Member(event) => Some(&mut event.what),
+        _ => None,
+    });
+    told.filter_map(|what| pick(what)).next().expect("there is such an event")
+}
+
+fn a_commit_goes_back(history: &mut History) {
+    last(history, |what| match what {
+        MemberDid::FetchAnswered { offsets, .. } => {
+            let (offset, _) = offsets.values_mut().next()?;
+            offset.0 -= 1;
+            Some(())
+        }
+        _ => None,
+    });
+}
+
+fn an_accepted_commit_is_not_written(history: &mut History) {
+    let accepted = last(history, |what| match what {
+        MemberDid::CommitAcknowledged { attempt, .. } => Some(*attempt),
+        _ => None,
+    });
+    let text = format!(".{accepted}");
+    let is_it = |record: &GroupRecord| matches!(record, GroupRecord::Offset { value: Some(value), .. } if value.metadata.ends_with(&text));
+    let is_written = |kept: &Kept| match &kept.event {
+        Owned::Replica(ReplicaEvent::GroupsWritten { records, .. }) => records.iter().any(is_it),
+        _ => false,
+    };
+    history.retain(|kept| !is_written(kept));
+}
+
+fn a_record_is_passed_over(history: &mut History) {
+    let is_members = |event: &Owned| match event {
+        Owned::Client(ClientEvent::Polled { reader, .. }) => {
+            *reader >= ClientEvent::GROUPED && *reader != ClientEvent::DRAIN
+        }
+        _ => false,
+    };
+    let at = middle(history, is_members);
+    history.remove(at);
+}
+
+fn a_generation_is_counted_anew(history: &mut History) {
+    let again = history.iter_mut().rev().find_map(|kept| match &mut kept.event {
+        Owned::Replica(ReplicaEvent::GroupsWritten { records, .. }) => {
+            let is_group = |record: &&GroupRecord| matches!(record, GroupRecord::ClassicGroup { value: Some(_), .. });
+            records.iter().any(|record| is_group(&record)).then_some(records)
+        }
+        _ => None,
+    });
+    let records = again.expect("the group is written down");
+    let mut changed = records.to_vec();
+    for record in &mut changed {
+        if let GroupRecord::ClassicGroup { value: Some(value), .. } = record {
+            value.generation = Generation(0);
+        }
+    }
+    *records = changed.into();
+}
+
+fn two_members_have_a_partition(history: &mut History) {
+    let both = NamedPartition { topic: "orders".into(), partition: protocol::ids::PartitionIndex(0) };
+    for kept in history.iter_mut() {
+        if let Owned::Member(MemberEvent { what: MemberDid::Took { partitions, .. }, .. }) = &mut kept.event
+            && !partitions.is_empty()
+        {
+            *partitions = vec![both.clone()];
+        }
+    }
+}
+
+fn a_commit_of_an_older_generation_is_accepted(history: &mut History) {
+    let accepted = last(history, |what| match what {
+        MemberDid::CommitAcknowledged { attempt, generation } => {
+            *generation = 0;
+            Some(*attempt)
+        }
+        _ => None,
+    });
+    for kept in history.iter_mut() {
+        if let Owned::Member(MemberEvent { what: MemberDid::CommitInvoked { attempt, generation, .. }, .. }) =
+            &mut kept.event
+            && *attempt == accepted
+        {
+            *generation = 0;
+        }
+    }
+}
+
+fn a_coordinator_writes_before_it_has_read(history: &mut History) {
+    let is_loaded = |kept: &Kept| matches!(kept.event, Owned::Replica(ReplicaEvent::CoordinatorLoaded { .. }));
+    history.retain(|kept| !is_loaded(kept));
+}
+
+const EDITS: &[Edit] = &[
+    (a_commit_goes_back, &["commits_are_kept"]),
+    (an_accepted_commit_is_not_written, &["commits_are_kept"]),
+    (a_record_is_passed_over, &["groups_skip_nothing"]),
+    (a_generation_is_counted_anew, &["generations_advance"]),
+    (two_members_have_a_partition, &["one_owner"]),
+    (a_commit_of_an_older_generation_is_accepted, &["commits_are_fenced"]),
+    (a_coordinator_writes_before_it_has_read, &["one_coordinator"]),
+];
+
+#[test]
+fn every_edit_of_what_members_were_told_is_noticed_by_the_right_checker() {
+    try_all(GROUP, EDITS);
+}
