@@ -126,6 +126,8 @@ pub struct Replica {
     pub fetched_under: BTreeMap<BrokerId, BrokerEpoch>,
     /// A truncation that may not be on the device: to where, and from where.
     pub cut_from: Option<(Offset, Offset)>,
+    /// It was to begin anew, and has not yet: what it had is nothing that anybody counts on.
+    pub emptying: bool,
     /// One past what a write that failed may have left a part of, since the log was opened.
     pub writing: Offset,
     /// What a recovery under way has gone through.
@@ -299,7 +301,7 @@ impl Ledger {
                     recovered.into_iter().for_each(|batch| replica.log.push(batch));
                 }
                 replica.cut(*log_end_offset);
-                (replica.cut_from, replica.writing) = (None, Offset::ZERO);
+                (replica.cut_from, replica.writing, replica.emptying) = (None, Offset::ZERO, false);
                 replica.log_start_offset = *log_start_offset;
                 replica.log_end_offset = *log_end_offset;
                 // To go through what is on the device takes nothing from it.
@@ -318,6 +320,7 @@ impl Ledger {
                 replica.log_start_offset = replica.log_start_offset.min(*to);
                 replica.log_end_offset = *to;
             }
+            LogEvent::Emptying { .. } => replica.emptying = true,
             LogEvent::Restarted { at, .. } => {
                 let Replica { unclean, damaged, .. } = *replica;
                 *replica =
@@ -580,6 +583,7 @@ fn partition_of(event: &LogEvent) -> TopicPartition {
         | LogEvent::Recovered { partition, .. }
         | LogEvent::Appended { partition, .. }
         | LogEvent::Truncated { partition, .. }
+        | LogEvent::Emptying { partition, .. }
         | LogEvent::Restarted { partition, .. }
         | LogEvent::Synced { partition, .. }
         | LogEvent::StartAdvanced { partition, .. }

@@ -390,6 +390,14 @@ pub const ALL: &[Mutant] = &[
         expected: &["groups_skip_nothing"],
         seeds_max: 200,
     },
+    Mutant {
+        id: "S25",
+        name: "loads-to-the-high-watermark",
+        source: "CoordinatorLoaderImpl",
+        about: "a new coordinator reads no further than its high watermark, which is behind when it begins to lead",
+        expected: &["one_coordinator", "commits_are_kept", "generations_advance", "groups_skip_nothing"],
+        seeds_max: 200,
+    },
 ];
 
 /// The mutant with this id or name.

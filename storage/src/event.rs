@@ -100,6 +100,13 @@ pub enum LogEvent {
         /// The log end offset before.
         from: Offset,
     },
+    /// The log is about to be emptied, to begin anew at an offset: where that fails half-way, any beginning of it may be left.
+    Emptying {
+        /// Whose log.
+        partition: TopicPartition,
+        /// The first and next offset that it is to have.
+        at: Offset,
+    },
     /// The log was emptied and begins anew at an offset.
     Restarted {
         /// Whose log.
@@ -161,6 +168,7 @@ impl Event for LogEvent {
             Self::Recovered { .. } => "batch-recovered",
             Self::Appended { .. } => "log-appended",
             Self::Truncated { .. } => "log-truncated",
+            Self::Emptying { .. } => "log-emptying",
             Self::Restarted { .. } => "log-restarted",
             Self::Synced { .. } => "log-synced",
             Self::Failed { .. } => "log-failed",
@@ -203,6 +211,7 @@ impl Event for LogEvent {
                 into.i64(from.0);
             }
             Self::Restarted { partition: of, at: offset }
+            | Self::Emptying { partition: of, at: offset }
             | Self::Failed { partition: of, writing: offset }
             | Self::Synced { partition: of, up_to: offset }
             | Self::StartAdvanced { partition: of, to: offset } => {

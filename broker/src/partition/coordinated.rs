@@ -15,7 +15,12 @@ impl Partition {
     /// Where the log ends, if this replica leads in this leader epoch.
     pub fn leads_in(&self, leader_epoch: LeaderEpoch) -> Option<Offset> {
         let replica = self.replica.lock();
-        leads(&replica, leader_epoch).then(|| replica.state.log_end_offset())
+        let (high_watermark, log_end_offset) = (replica.state.high_watermark(), replica.state.log_end_offset());
+        if high_watermark < log_end_offset && runtime::mutant!("S25") {
+            runtime::mutant_diverged!("S25");
+            return leads(&replica, leader_epoch).then_some(high_watermark);
+        }
+        leads(&replica, leader_epoch).then_some(log_end_offset)
     }
 
     /// Whether something can be appended in this leader epoch that everybody in sync is to have.

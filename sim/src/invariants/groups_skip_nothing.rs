@@ -166,4 +166,16 @@ mod tests {
         assert!(ends(reads(reads(began(), 1), 0)).is_ok());
         assert!(ends(reads(began(), 0)).is_err());
     }
+
+    #[test]
+    fn what_an_operator_adds_later_need_not_be_read() {
+        let ends = |partition| {
+            let to = NamedPartition { topic: "orders".into(), partition: protocol::ids::PartitionIndex(partition) };
+            let tag = Tag { writer: Tag::DRAIN_WRITER, operation: 0 };
+            let last = ClientEvent::SendAcknowledged { to, tag, offset: Some(Offset(2)), safe: true };
+            began().client(last).end(&End { unsettled: None, drained: true })
+        };
+        assert!(ends(0).is_err());
+        assert!(ends(1).is_ok());
+    }
 }

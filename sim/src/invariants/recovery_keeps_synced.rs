@@ -34,6 +34,8 @@ impl Invariant for RecoveryKeepsSynced {
         let lost_power = self.lost_power.contains(&(broker, *partition));
         let floor = if lost_power { replica.synced } else { replica.log_end_offset };
         // What rotted where the log was yet to be checked looks like a write that was cut short.
+        // What was to begin anew, at its leader's start, may have been emptied when the disk refused the rest.
+        let floor = if replica.emptying { Offset::ZERO } else { floor };
         let floor = ledger.rot_at(broker, *partition).map_or(floor, |rot| floor.min(rot));
         if *log_end_offset < floor {
             return Err(format!(
@@ -92,6 +94,23 @@ mod tests {
     fn a_loss_of_synced_records_is_found() {
         assert!(verdict(&[true], 1).is_ok());
         assert!(verdict(&[true], 0).is_err());
+    }
+
+    #[test]
+    fn a_log_that_was_to_begin_anew_may_be_empty_after_it() {
+        let story = || Story::new(RecoveryKeepsSynced::default()).append(1, 0, 0, 9, Origin::Leader);
+        let opened = || LogEvent::Opened {
+            partition: orders(),
+            log_start_offset: Offset(0),
+            log_end_offset: Offset(0),
+            cut_bytes: 0,
+        };
+        let emptying = LogEvent::Emptying { partition: orders(), at: Offset(7) };
+        let emptied = || story().log(1, emptying.clone()).log(1, opened());
+        assert!(emptied().verdict.is_ok());
+        assert!(story().log(1, opened()).verdict.is_err());
+        let again = emptied().append(1, 0, 1, 9, Origin::Follower);
+        assert!(again.log(1, opened()).verdict.is_err());
     }
 
     #[test]

@@ -116,6 +116,7 @@ impl Ledger {
             // What was deleted may lie in a segment of which the rest was not: a recovery goes through all of it.
             LogEvent::StartAdvanced { .. } => {}
             LogEvent::Recovered { .. }
+            | LogEvent::Emptying { .. }
             | LogEvent::Appended { .. }
             | LogEvent::Synced { .. }
             | LogEvent::Failed { .. }

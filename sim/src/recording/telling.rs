@@ -79,6 +79,7 @@ fn log(event: &LogEvent) -> Telling {
         LogEvent::Truncated { partition, to, from } => {
             told(partition, true, format!("cuts its log from {from} back to {to}"))
         }
+        LogEvent::Emptying { partition, at } => told(partition, true, format!("is to begin its log anew at {at}")),
         LogEvent::Restarted { partition, at } => told(partition, true, format!("begins its log anew at {at}")),
         LogEvent::Synced { partition, up_to } => told(partition, false, format!("has all below {up_to} on its device")),
         LogEvent::Failed { partition, .. } => told(partition, true, "cannot write its log".into()),

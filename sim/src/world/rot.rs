@@ -145,3 +145,47 @@ fn offset_at(segment: &[u8], position: u64) -> Offset {
     }
     offset
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::{
+        compression::Compression,
+        ids::{ProducerEpoch, ProducerId, Sequence, WallMillis},
+        record_batch::BatchBuilder,
+    };
+
+    fn batch(offset: i64, value: u8) -> Vec<u8> {
+        let mut batch = BatchBuilder::new(Compression::None);
+        batch.push(WallMillis(0), None, Some(&[value]), &[]);
+        let mut bytes = batch.finish(ProducerId::NONE, ProducerEpoch::NONE, Sequence::NONE).to_vec();
+        bytes[..8].copy_from_slice(&offset.to_be_bytes());
+        bytes
+    }
+
+    #[test]
+    fn what_a_reader_can_tell_is_not_sound() {
+        let (one, other) = (batch(0, 1), batch(1, 2));
+        let segment = [one.clone(), other.clone()].concat();
+        assert!(is_sound(&segment));
+        // The rest of the first, with its CRC, behind the offset of the second.
+        let misdirected = [&one[..], &other[..HEADER_BYTES as usize], &one[HEADER_BYTES as usize..]].concat();
+        assert!(misdirected != segment && is_sound(&misdirected));
+        let flipped = |at: usize| {
+            let mut flipped = segment.clone();
+            flipped[at] ^= 1;
+            flipped
+        };
+        assert!(!is_sound(&flipped(segment.len() - 2)), "a record");
+        assert!(!is_sound(&flipped(one.len() + 7)), "an offset");
+        assert!(!is_sound(&flipped(one.len() + 11)), "a length");
+        assert!(!is_sound(&segment[..segment.len() - 1]));
+    }
+
+    #[test]
+    fn a_segment_has_as_many_beginnings_as_batches() {
+        let (one, other) = (batch(0, 1), batch(1, 2));
+        assert_eq!(batch_starts(&[one.clone(), other].concat()), [0, one.len() as u64]);
+        assert_eq!(batch_starts(b"nothing"), [0]);
+    }
+}

@@ -101,9 +101,10 @@ impl Log {
     /// When the disk refuses; the log is then offline.
     pub fn truncate_fully_and_start_at(&mut self, offset: Offset) -> Result<SyncTask, LogError> {
         self.check_online()?;
+        let partition = self.partition;
+        runtime::observe::emit(|| LogEvent::Emptying { partition, at: offset });
         let restarted = self.restart_at(offset, WallMillis(runtime::time::wall_now()));
         self.guarded(restarted)?;
-        let partition = self.partition;
         runtime::observe::emit(|| LogEvent::Restarted { partition, at: offset });
         self.emit_epochs();
         Ok(self.durability.task(Plan { names: true, epochs: true, ..Plan::default() }))
