@@ -219,6 +219,8 @@ pub enum WorldEvent {
         controllers: i32,
         /// How much may be lost.
         budget: Budget,
+        /// How long a leader counts on a follower that does not catch up, in milliseconds: `replica.lag.time.max.ms`.
+        replica_lag_ms: u64,
     },
     /// A fault begins. `id` pairs it with its end.
     FaultBegan {
@@ -305,9 +307,10 @@ impl Event for WorldEvent {
 
     fn digest(&self, into: &mut Digest) {
         match self {
-            Self::Built { controllers, budget } => {
+            Self::Built { controllers, budget, replica_lag_ms } => {
                 into.i64(i64::from(*controllers));
                 into.u64(u64::from(*budget == Budget::Beyond));
+                into.u64(*replica_lag_ms);
             }
             Self::FaultBegan { id, kind, what, .. } => {
                 into.u64(u64::from(*id));

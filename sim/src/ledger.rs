@@ -269,6 +269,11 @@ impl Ledger {
         }
     }
 
+    /// A sync that was under way when its log was deleted comes to its end.
+    fn is_late(&self, broker: BrokerId, event: &LogEvent) -> bool {
+        matches!(event, LogEvent::Synced { .. }) && self.replica(broker, partition_of(event)).is_none()
+    }
+
     fn log_event(&mut self, broker: BrokerId, event: &LogEvent) {
         let of = partition_of(event);
         let node = self.nodes.entry(broker).or_default();
@@ -287,7 +292,7 @@ impl Ledger {
             self.left(broker, of);
         }
         self.rot_event(broker, of, event);
-        if let LogEvent::Deleted { .. } = event {
+        if matches!(event, LogEvent::Deleted { .. }) || self.is_late(broker, event) {
             return;
         }
         let node = self.nodes.entry(broker).or_default();
@@ -418,7 +423,7 @@ impl Ledger {
 
     fn world_event(&mut self, event: &WorldEvent) {
         match event {
-            WorldEvent::Built { controllers, budget } => {
+            WorldEvent::Built { controllers, budget, .. } => {
                 (self.controllers, self.budget) = (*controllers as usize, *budget);
             }
             WorldEvent::FaultBegan { kind, .. } => *self.faults.entry(kind).or_default() += 1,

@@ -181,8 +181,9 @@ pub fn start(machines: &mut impl Machines, scenario: &Scenario) -> Running {
     for workload in &scenario.workloads {
         let topic =
             scenario.topics.iter().find(|topic| topic.name == workload.topic).expect("the scenario was checked");
+        let board = member::board(topic);
         for _ in 0..workload.clients {
-            let (workload, topic) = (workload.clone(), topic.clone());
+            let (workload, topic, board) = (workload.clone(), topic.clone(), board.clone());
             let stopping = match workload.kind {
                 WorkloadKind::Group => all_is_written.clone(),
                 kind if kind.is_operator() => dismissed.clone(),
@@ -199,7 +200,7 @@ pub fn start(machines: &mut impl Machines, scenario: &Scenario) -> Running {
                     WorkloadKind::Produce => produce::run(cluster, &workload, partitions, writer, stopping).await,
                     WorkloadKind::Recreate => recreate::run(cluster, &workload, &topic, stopping).await,
                     WorkloadKind::Consume => consume::run(cluster, &workload, partitions, writer, stopping).await,
-                    WorkloadKind::Group => member::run(cluster, &workload, writer, stopping).await,
+                    WorkloadKind::Group => member::run(cluster, &workload, board, writer, stopping).await,
                     WorkloadKind::Reread => reread::run(cluster, &workload, partitions, writer, stopping).await,
                     WorkloadKind::Reassign
                     | WorkloadKind::Reconfigure

@@ -177,7 +177,8 @@ impl World {
         }
         world.subscribe();
         let (controllers, budget) = (world.cluster.controllers, world.cluster.budget);
-        observe::emit(|| WorldEvent::Built { controllers, budget });
+        let replica_lag_ms = world.properties.unsigned("replica.lag.time.max.ms");
+        observe::emit(|| WorldEvent::Built { controllers, budget, replica_lag_ms });
         world
     }
 

@@ -17,6 +17,19 @@ pub struct Member {
     pub reader: u32,
 }
 
+impl Member {
+    /// The text beside what this member commits.
+    pub fn text(&self, attempt: u64) -> String {
+        format!("{}.{attempt}", self.reader)
+    }
+
+    /// Which of its commits a text stands beside; nothing where it is another's.
+    pub fn attempt_of(&self, text: &str) -> Option<u64> {
+        let (reader, attempt) = text.split_once('.')?;
+        (reader.parse() == Ok(self.reader)).then(|| attempt.parse().ok())?
+    }
+}
+
 impl std::fmt::Display for Member {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "member {} of {}", self.reader, self.group)

@@ -37,7 +37,7 @@ impl Invariant for CommitsAreKept {
             }
             MemberDid::CommitAcknowledged { attempt, .. } => {
                 let offsets = self.invoked.remove(&(member.clone(), *attempt)).unwrap_or_default();
-                offsets.iter().try_for_each(|(of, said)| is_committed(ledger, member, of, said))
+                offsets.iter().try_for_each(|(of, said)| is_committed(ledger, (member, *attempt), of, said))
             }
             MemberDid::FetchInvoked { attempt, partitions } => {
                 let committed = ledger.group_committed(&member.group);
@@ -62,10 +62,18 @@ fn says(written: &CommittedOffset, (offset, metadata): &Committed) -> bool {
     written.offset == *offset && written.metadata == *metadata
 }
 
-fn is_committed(ledger: &Ledger, member: &Member, of: &NamedPartition, said: &Committed) -> Result<(), String> {
+fn is_committed(
+    ledger: &Ledger,
+    (member, attempt): (&Member, u64),
+    of: &NamedPartition,
+    said: &Committed,
+) -> Result<(), String> {
     let committed = ledger.group_committed(&member.group);
+    // A client that has committed something newer leaves out what it had still to send.
+    let is_newer = |written: &CommittedOffset| member.attempt_of(&written.metadata) > Some(attempt);
+    let holds = |written: &CommittedOffset| says(written, said) || is_newer(written);
     let mut commits = ledger.groups.commits(&member.group, of);
-    if commits.any(|(end, written)| end <= committed && written.is_some_and(|written| says(written, said))) {
+    if commits.any(|(end, written)| end <= committed && written.is_some_and(holds)) {
         return Ok(());
     }
     let (offset, metadata) = said;
@@ -133,6 +141,17 @@ mod tests {
         assert!(written().member(acknowledged(0)).verdict.is_err());
         let other = story().member(invoked(0, 5, "a")).groups(0, 1, vec![commit(5, "b")]);
         assert!(other.high_watermark(1, 1, 1, &[1, 2, 3], &[1, 2, 3]).member(acknowledged(0)).verdict.is_err());
+    }
+
+    #[test]
+    fn a_commit_that_a_newer_one_overtook_need_not_be_written() {
+        let overtaken = |text: &str| {
+            let story = story().member(invoked(3, 5, "a")).groups(0, 1, vec![commit(5, text)]);
+            story.high_watermark(1, 1, 1, &[1, 2, 3], &[1, 2, 3]).member(acknowledged(3)).verdict
+        };
+        assert!(overtaken(&member(1).text(4)).is_ok());
+        assert!(overtaken(&member(1).text(2)).is_err());
+        assert!(overtaken(&member(2).text(4)).is_err());
     }
 
     #[test]

@@ -16,8 +16,10 @@ use metadata::record::{ConfigResource, Record};
 use protocol::ids::BrokerId;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The longest time without an acknowledgement, in nanoseconds.
+/// The longest time without an acknowledgement, in nanoseconds, where leaders count on a silent follower for no longer than
+/// [`LAG`]. Where they do for longer, what they write waits for longer.
 const GAP: u64 = 10_000_000_000;
+const LAG: u64 = 5_000_000_000;
 
 /// See the module.
 #[derive(Default)]
@@ -28,6 +30,8 @@ pub struct ProgressUnderMinorityFault {
     excused_at: u64,
     min_isr: usize,
     healed: bool,
+    /// How much longer than [`LAG`] a leader counts on a silent follower.
+    longer: u64,
 }
 
 impl ProgressUnderMinorityFault {
@@ -56,7 +60,7 @@ impl ProgressUnderMinorityFault {
             && let Some((tag, invoked)) = self.outstanding.first_key_value()
         {
             let since = self.excused_at.max(*invoked);
-            if now > since + GAP {
+            if now > since + GAP + self.longer {
                 let seconds = (now - since) as f64 / 1e9;
                 return Err(format!(
                     "no record was acknowledged for {seconds:.1} s, {tag} is waiting, and a minority is impaired"
@@ -123,6 +127,9 @@ impl Invariant for ProgressUnderMinorityFault {
                 self.excused_at = observed.at;
             }
             Fact::World(WorldEvent::Healed) => self.healed = true,
+            Fact::World(WorldEvent::Built { replica_lag_ms, .. }) => {
+                self.longer = (replica_lag_ms * 1_000_000).saturating_sub(LAG);
+            }
             Fact::Replica(ReplicaEvent::HighWatermark { effective_min_isr, leading: true, .. }) => {
                 self.min_isr = self.min_isr.max(*effective_min_isr);
             }
@@ -154,6 +161,7 @@ impl Invariant for ProgressUnderMinorityFault {
 #[cfg(test)]
 mod tests {
     use super::{super::stories::Story, *};
+    use crate::event::Budget;
 
     fn story() -> Story<ProgressUnderMinorityFault> {
         let invariant = ProgressUnderMinorityFault { min_isr: 2, ..Default::default() };
@@ -172,6 +180,16 @@ mod tests {
     fn a_long_silence_with_one_broker_down_is_found() {
         assert!(story().world(fault(1, nodes(&[1]))).wait(9).acknowledged(1, 0).verdict.is_ok());
         assert!(story().world(fault(1, nodes(&[1]))).wait(11).acknowledged(1, 0).verdict.is_err());
+    }
+
+    #[test]
+    fn a_leader_that_counts_on_its_followers_for_longer_may_be_silent_for_longer() {
+        let lags = |replica_lag_ms| {
+            let built = WorldEvent::Built { controllers: 3, budget: Budget::Within, replica_lag_ms };
+            story().world(built).world(fault(1, nodes(&[1]))).wait(14).acknowledged(1, 0).verdict
+        };
+        assert!(lags(10_000).is_ok());
+        assert!(lags(8_000).is_err() && lags(2_000).is_err());
     }
 
     #[test]

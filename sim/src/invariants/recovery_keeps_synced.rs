@@ -97,6 +97,20 @@ mod tests {
     }
 
     #[test]
+    fn a_sync_that_ends_after_the_log_was_deleted_keeps_nothing() {
+        let story = Story::new(RecoveryKeepsSynced::default()).append(1, 0, 0, 9, Origin::Leader);
+        let story = story.log(1, LogEvent::Deleted { partition: orders() });
+        let story = story.log(1, LogEvent::Synced { partition: orders(), up_to: Offset(1) });
+        let opened = LogEvent::Opened {
+            partition: orders(),
+            log_start_offset: Offset(0),
+            log_end_offset: Offset(0),
+            cut_bytes: 0,
+        };
+        assert!(story.world(WorldEvent::Crashed { broker: 1, power: true }).log(1, opened).verdict.is_ok());
+    }
+
+    #[test]
     fn a_log_that_was_to_begin_anew_may_be_empty_after_it() {
         let story = || Story::new(RecoveryKeepsSynced::default()).append(1, 0, 0, 9, Origin::Leader);
         let opened = || LogEvent::Opened {

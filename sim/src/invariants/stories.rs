@@ -181,7 +181,7 @@ impl<I: Invariant> Story<I> {
 
     /// Three registered, running brokers and the topic `orders` with one partition on them, led by 1.
     pub fn cluster(mut self) -> Self {
-        self = self.world(WorldEvent::Built { controllers: 3, budget: Budget::Within });
+        self = self.world(WorldEvent::Built { controllers: 3, budget: Budget::Within, replica_lag_ms: 2_000 });
         for id in 1..=3 {
             let epoch = BrokerEpoch(self.offset);
             self = self

@@ -6,7 +6,7 @@
 use super::{failed, named, polled};
 use crate::{
     event::{ClientEvent, Member, MemberDid, MemberEvent, NamedPartition},
-    scenario::{Assigning, Workload},
+    scenario::{Assigning, Topic, Workload},
 };
 use client::{
     PartitionName,
@@ -16,7 +16,7 @@ use client::{
         GroupProtocol, OffsetAndMetadata, RebalanceListener, ResetTo, group::Told,
     },
 };
-use protocol::ids::Offset;
+use protocol::ids::{Offset, PartitionIndex};
 use runtime::{
     observe, rand,
     sync::{Lock, Shutdown},
@@ -53,8 +53,8 @@ const WAITS_MAX: Duration = Duration::from_secs(40);
 const COMMITS_EVERY: u64 = 3;
 /// One poll in so many is followed by a long silence.
 const SLOW_EVERY: u64 = 60;
-/// The rank of the listener's lock: nothing is locked under it.
-const RANK: u8 = u8::MAX - 1;
+/// The rank of the board's lock: a consumer's is taken under it.
+const RANK: u8 = 60;
 
 /// How a member commits.
 #[derive(Clone, Copy, PartialEq)]
@@ -64,7 +64,17 @@ enum Commits {
     WithPolls,
 }
 
-pub(super) async fn run(cluster: Cluster, workload: &Workload, number: u32, stopping: Shutdown) {
+/// How far anybody of a group has read, in each partition that its topic has from the beginning: a member that has nothing to
+/// read stays for what the others leave.
+pub(super) type Board = Arc<Lock<BTreeMap<PartitionName, Offset>>>;
+
+/// One on which nothing is read.
+pub(super) fn board(topic: &Topic) -> Board {
+    let all = (0..topic.partitions).map(|partition| PartitionName::new(&topic.name, PartitionIndex(partition)));
+    Arc::new(Lock::new(RANK, all.map(|partition| (partition, Offset::ZERO)).collect()))
+}
+
+pub(super) async fn run(cluster: Cluster, workload: &Workload, board: Board, number: u32, stopping: Shutdown) {
     let group = workload.group();
     let mut life = 0;
     // Some have a name that they keep.
@@ -72,7 +82,7 @@ pub(super) async fn run(cluster: Cluster, workload: &Workload, number: u32, stop
     loop {
         let member = Member { group: group.clone(), reader: ClientEvent::GROUPED + number * ClientEvent::LIVES + life };
         life = (life + 1) % ClientEvent::LIVES;
-        let one = Reader::new(&cluster, workload, member, instance.clone());
+        let one = Reader::new(&cluster, workload, board.clone(), member, instance.clone());
         let is_last = one.read(&stopping).await;
         if is_last {
             return;
@@ -86,17 +96,17 @@ struct Reader {
     consumer: Arc<Consumer>,
     notes: Arc<Notes>,
     commits: Commits,
+    board: Board,
 }
 
 /// What a member tells the world.
 struct Notes {
     member: Member,
     attempts: AtomicU64,
-    has: Lock<BTreeSet<PartitionName>>,
 }
 
 impl Reader {
-    fn new(cluster: &Cluster, workload: &Workload, member: Member, instance: Option<Arc<str>>) -> Self {
+    fn new(cluster: &Cluster, workload: &Workload, board: Board, member: Member, instance: Option<Arc<str>>) -> Self {
         let commits = [Commits::AndWaits, Commits::AndGoesOn, Commits::WithPolls][rand::range(0..3) as usize];
         let classic = |assignors: &[Assignor]| {
             GroupProtocol::Classic(ClassicProtocol {
@@ -120,10 +130,10 @@ impl Reader {
         let options =
             ConsumerOptions { group: Some(group), reset: Some(ResetTo::Earliest), ..ConsumerOptions::default() };
         let consumer = Arc::new(Consumer::new(cluster.clone(), options));
-        let notes = Arc::new(Notes { member, attempts: AtomicU64::new(0), has: Lock::new(RANK, BTreeSet::new()) });
+        let notes = Arc::new(Notes { member, attempts: AtomicU64::new(0) });
         consumer.set_rebalance_listener(notes.clone()).expect("it has a group");
         consumer.subscribe([workload.topic.as_str()]).expect("it has a group");
-        Self { consumer, notes, commits }
+        Self { consumer, notes, commits, board }
     }
 
     /// Reads until its time is over, or for good. Answers whether it was for good.
@@ -145,7 +155,10 @@ impl Reader {
                 }
             }
             match self.consumer.poll(POLL).await {
-                Ok(records) => records.iter().for_each(|record| polled(record, self.notes.member.reader)),
+                Ok(records) => {
+                    records.iter().for_each(|record| polled(record, self.notes.member.reader));
+                    self.note_read();
+                }
                 // Somebody took over its name, as a join of an earlier life does that comes late: a program ends for it.
                 Err(ConsumerError::Group(error)) => {
                     tracing::debug!(%error, "a member's group failed it");
@@ -168,14 +181,21 @@ impl Reader {
         is_last
     }
 
-    /// Nothing is left to read in what it was given; what it was not given is others'.
+    /// Writes on the board how far it is in what it has.
+    fn note_read(&self) {
+        for (partition, read) in self.board.lock().iter_mut() {
+            // A position is behind what was deleted, too.
+            let is_at = self.consumer.position(partition).map_or(Offset::ZERO, |position| position.offset);
+            *read = is_at.max(*read);
+        }
+    }
+
+    /// Nothing is left to read for anybody in the group.
     async fn has_read_everything(&self) -> bool {
-        let has: Vec<PartitionName> = self.notes.has.lock().iter().cloned().collect();
-        let Ok(ends) = self.consumer.end_offsets(&has, ASKS_WITHIN).await else { return false };
-        let is_read = |(partition, end): (&PartitionName, &Offset)| {
-            self.consumer.position(partition).is_some_and(|position| position.offset >= *end)
-        };
-        !has.is_empty() && ends.iter().all(is_read)
+        let all: Vec<PartitionName> = self.board.lock().keys().cloned().collect();
+        let Ok(ends) = self.consumer.end_offsets(&all, ASKS_WITHIN).await else { return false };
+        let board = self.board.lock();
+        board.iter().all(|(partition, read)| ends.get(partition).is_some_and(|end| read >= end))
     }
 
     async fn commit(&self) {
@@ -184,7 +204,7 @@ impl Reader {
             return;
         }
         let attempt = self.notes.attempts.fetch_add(1, Ordering::Relaxed);
-        let text = format!("{}.{attempt}", self.notes.member.reader);
+        let text = self.notes.member.text(attempt);
         let with_text = consumed
             .into_iter()
             .map(|(partition, committed)| (partition, OffsetAndMetadata { metadata: text.clone(), ..committed }));
@@ -228,7 +248,6 @@ impl Notes {
     }
 
     fn gave_up(&self, partitions: &BTreeSet<PartitionName>, lost: bool) {
-        self.has.lock().retain(|has| !partitions.contains(has));
         self.tell(|| MemberDid::GaveUp { partitions: partitions.iter().map(named).collect(), lost });
     }
 }
@@ -236,7 +255,6 @@ impl Notes {
 impl RebalanceListener for Notes {
     fn assigned<'a>(&'a self, consumer: &'a Consumer, partitions: &'a BTreeSet<PartitionName>) -> Told<'a> {
         let generation = generation_of(consumer);
-        self.has.lock().extend(partitions.iter().cloned());
         self.tell(|| MemberDid::Took { generation, partitions: partitions.iter().map(named).collect() });
         Box::pin(async move {
             if partitions.is_empty() {
