@@ -11,9 +11,10 @@ use protocol::messages::{
     AllocateProducerIdsResponse, AlterPartitionResponse, AssignReplicasToDirsResponse, BrokerHeartbeatResponse,
     BrokerRegistrationResponse, DescribeClusterRequest, EnvelopeResponse, Request,
 };
-use runtime::sync::{AsyncMutex, Lock};
+use runtime::sync::{AsyncMutex, Lock, Notify};
 use runtime::time::{self, Instant};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The rank of the link's lock: taken under no other, and no other under it.
@@ -74,6 +75,12 @@ pub enum ControllerLinkError {
         #[source]
         cause: ClientError,
     },
+    /// While the active controller gave no answer, the link left it for another. What was asked for may have happened.
+    #[error("controller {controller} gave no answer and may not be the active one any more")]
+    Replaced {
+        /// The controller that was asked last.
+        controller: BrokerId,
+    },
 }
 
 /// Which calls may be sent again when it is not known whether the controller acted on them.
@@ -92,6 +99,10 @@ pub struct ControllerLink {
     state: Lock<State>,
     /// Held by whoever is asking around, so that only one does.
     searching: AsyncMutex<()>,
+    /// Another link of the same broker, which hears of each controller that this one finds.
+    sibling: Option<Arc<ControllerLink>>,
+    /// Rung when the link leaves a controller.
+    left: Notify,
 }
 
 #[derive(Default)]
@@ -119,7 +130,14 @@ impl ControllerLink {
             client_id: client_id.into(),
             state: Lock::new(RANK, State::default()),
             searching: AsyncMutex::new(()),
+            sibling: None,
+            left: Notify::new(),
         }
+    }
+
+    /// The same, and whatever it finds the other is told, which may be asked too seldom to notice by itself.
+    pub fn telling(self, sibling: Arc<ControllerLink>) -> Self {
+        Self { sibling: Some(sibling), ..self }
     }
 
     /// The controllers that were configured.
@@ -147,10 +165,11 @@ impl ControllerLink {
     }
 
     /// As [`Self::call`], but asks again only when the controller has certainly not acted: it refused with
-    /// `NOT_CONTROLLER`, or never saw the request. One attempt may then last as long as the deadline allows.
+    /// `NOT_CONTROLLER`, or never saw the request. One attempt may then last as long as the deadline allows, and as this
+    /// controller is the active one.
     ///
     /// # Errors
-    /// When the deadline passes, or the connection breaks after the request has left.
+    /// When the deadline passes, the connection breaks after the request has left, or another controller becomes active.
     pub async fn call_once<R>(&self, request: &R, deadline: Instant) -> Result<R::Response, ControllerLinkError>
     where
         R: Request,
@@ -174,7 +193,13 @@ impl ControllerLink {
             let active = self.active(deadline).await?;
             let left = deadline - time::now();
             let attempt = if repeat == Repeat::Always { left.min(ATTEMPT_TIMEOUT) } else { left };
-            let cause = match active.connection.call_with_timeout(request, attempt).await {
+            let answer = runtime::select! {
+                answer = active.connection.call_with_timeout(request, attempt) => answer,
+                () = self.is_left_and_silent() => {
+                    return Err(ControllerLinkError::Replaced { controller: active.id });
+                }
+            };
+            let cause = match answer {
                 Ok(answer) if answer.error_code() != ErrorCode::NotController.code() => {
                     self.state.lock().suspect = None;
                     return Ok(answer);
@@ -212,11 +237,32 @@ impl ControllerLink {
         }
     }
 
+    /// Another link found this controller active. The one that this link is connected to may be gone without a word, and
+    /// whoever waits for it may have no time to find out.
+    fn hear_of(&self, found: BrokerId) {
+        let active = self.state.lock().active.clone();
+        if let Some(active) = active.filter(|active| active.id != found) {
+            if runtime::mutant!("S26") {
+                runtime::mutant_diverged!("S26");
+            } else {
+                self.leave(&active);
+            }
+        }
+    }
+
+    /// Ends when the link has left a controller for as long as one that lives takes to say that it is not the active one.
+    async fn is_left_and_silent(&self) {
+        self.left.notified().await;
+        time::sleep(ATTEMPT_TIMEOUT).await;
+    }
+
     fn leave(&self, left: &Active) {
         let mut state = self.state.lock();
         if state.active.as_ref().is_some_and(|active| active.connection.is_same(&left.connection)) {
             state.active = None;
             state.suspect = Some(left.id);
+            drop(state);
+            self.left.notify_waiters();
         }
     }
 
@@ -248,6 +294,9 @@ impl ControllerLink {
             let suspect = self.state.lock().suspect;
             if let Some(active) = self.ask_around(suspect).await {
                 self.state.lock().active = Some(active.clone());
+                if let Some(sibling) = &self.sibling {
+                    sibling.hear_of(active.id);
+                }
                 return active;
             }
             time::sleep(pause).await;

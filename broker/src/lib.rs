@@ -135,7 +135,8 @@ impl Broker {
             controllers: config.controllers.clone(),
         };
         let link = |name| ControllerLink::new(config.controllers.clone(), format!("broker-{}{name}", config.node_id));
-        let (controllers, heartbeat_link) = (Arc::new(link("")), link("-heartbeat"));
+        let controllers = Arc::new(link(""));
+        let heartbeat_link = link("-heartbeat").telling(controllers.clone());
         let lifecycle = Lifecycle::new(incarnation_id, previous_broker_epoch);
         let services = Arc::new(Services::new(config, partitions.clone(), controllers.clone(), lifecycle));
 

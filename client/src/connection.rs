@@ -36,7 +36,8 @@ pub struct ConnectionOptions {
     pub client_id: String,
     /// How long opening may take, the ApiVersions exchange included.
     pub connect_timeout: Duration,
-    /// The deadline of a request whose call names no other.
+    /// The deadline of a request whose call names no other. Where one is not answered for longer, whether or not anybody still
+    /// waits, the connection is not used again: a machine that is gone says nothing (`NetworkClient.handleTimedOutRequests`).
     pub request_timeout: Duration,
     /// The largest answer, in bytes; a peer that announces a larger one is cut off.
     pub frame_bytes_max: usize,
@@ -84,6 +85,8 @@ struct State {
     outgoing: Outgoing<WriteHalf>,
     /// Who waits for which correlation id.
     waiting: BTreeMap<i32, (i16, oneshot::Sender<Result<Bytes, ClientError>>)>,
+    /// What nobody waits for any more and was not answered, and when the peer counts as silent for it.
+    given_up: BTreeMap<i32, time::Instant>,
     /// The correlation id of the next request.
     correlation_next: i32,
     closed: Option<CloseCause>,
@@ -127,6 +130,7 @@ impl Connection {
                 State {
                     outgoing: Outgoing::new(wire.write),
                     waiting: BTreeMap::new(),
+                    given_up: BTreeMap::new(),
                     correlation_next: 2,
                     closed: None,
                 },
@@ -321,7 +325,7 @@ impl<R: Request> PendingResponse<R> {
             // The waiter was dropped unanswered: only a close does that.
             Ok(Err(_)) => return Err(shared.closed_error(true)),
             Err(_) => {
-                let sent = !shared.take_back(self.correlation_id);
+                let sent = !self.take_back();
                 let address = shared.address.clone();
                 return Err(ClientError::Timeout { address, api: api_name::<R>(), after: self.timeout, sent });
             }
@@ -334,9 +338,17 @@ impl<R: Request> PendingResponse<R> {
     }
 }
 
+impl<R: Request> PendingResponse<R> {
+    fn take_back(&self) -> bool {
+        let shared = &self.connection.handle.shared;
+        let more = shared.options.request_timeout.saturating_sub(self.timeout);
+        shared.take_back(self.correlation_id, self.deadline + more)
+    }
+}
+
 impl<R: Request> Drop for PendingResponse<R> {
     fn drop(&mut self) {
-        self.connection.handle.shared.take_back(self.correlation_id);
+        self.take_back();
     }
 }
 
@@ -351,6 +363,7 @@ impl Shared {
         // Encoded under a placeholder outside the lock; the correlation id goes in once it is known.
         let mut bytes = encode_request(0, Some(&self.options.client_id), version, request)
             .map_err(|cause| ClientError::Encode { api: api_name::<R>(), version, cause: cause.to_string() })?;
+        self.close_if_silent();
         let mut state = self.state.lock();
         if let Some(cause) = &state.closed {
             return Err(ClientError::Closed { address: self.address.clone(), cause: cause.clone(), sent: false });
@@ -398,13 +411,26 @@ impl Shared {
         })
     }
 
-    /// Forgets who waits for `correlation_id`, and unqueues its request. True when nothing of the request has left.
-    fn take_back(&self, correlation_id: i32) -> bool {
+    /// Forgets who waits for `correlation_id`, and unqueues its request. True when nothing of the request has left; where it
+    /// has, the peer has until `silent_at` to answer it.
+    fn take_back(&self, correlation_id: i32, silent_at: time::Instant) -> bool {
         let mut state = self.state.lock();
         if state.waiting.remove(&correlation_id).is_none() {
             return false;
         }
-        state.outgoing.remove(correlation_id)
+        let is_unsent = state.outgoing.remove(correlation_id);
+        if !is_unsent {
+            state.given_up.insert(correlation_id, silent_at);
+        }
+        is_unsent
+    }
+
+    /// Looked at whenever somebody asks something: a connection that nobody uses is nobody's trouble.
+    fn close_if_silent(&self) {
+        let is_silent = |state: &State| state.given_up.values().any(|silent_at| *silent_at <= time::now());
+        if is_silent(&self.state.lock()) {
+            self.close(CloseCause::Silent);
+        }
     }
 
     fn has_too_much_queued(&self) -> bool {
@@ -449,6 +475,7 @@ impl Shared {
         let mut state = self.state.lock();
         let newest = state.correlation_next;
         let waiting = state.waiting.remove(&correlation_id);
+        state.given_up.remove(&correlation_id);
         drop(state);
         match waiting {
             // A caller that has gone away meanwhile is nothing to worry about.

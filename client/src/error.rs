@@ -124,6 +124,9 @@ pub enum CloseCause {
     /// Reading or writing failed.
     #[error("{0}")]
     Io(String),
+    /// A request was not answered in its time, nor in the time of any: the peer may be gone without a word.
+    #[error("the peer is silent")]
+    Silent,
     /// The peer broke the protocol, so nothing more that it says can be trusted.
     #[error("the peer broke the protocol: {0}")]
     Protocol(String),

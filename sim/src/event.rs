@@ -206,6 +206,9 @@ pub enum Budget {
     /// They do: nothing that was acknowledged may be lost, and the cluster heals by itself.
     #[default]
     Within,
+    /// They do, and in the end machines never come back, as many as the rest can do without: nothing that was acknowledged
+    /// may be lost, and the rest settles by itself.
+    Edge,
     /// They need not: acknowledged records may be lost and partitions wait for an operator, but nothing wrong is ever served.
     Beyond,
 }
@@ -266,6 +269,11 @@ pub enum WorldEvent {
         /// The node's id in the cluster.
         broker: i32,
     },
+    /// A node that is down never comes back.
+    TakenAway {
+        /// The node's id in the cluster.
+        broker: i32,
+    },
     /// A node's process found nothing more that it could do, and ended; how that counts is told by the event that follows.
     EndedItself {
         /// The node's id in the cluster.
@@ -297,6 +305,7 @@ impl Event for WorldEvent {
             Self::Rotted { .. } => "rotted",
             Self::Crashed { .. } => "crashed",
             Self::DiskReplaced { .. } => "disk-replaced",
+            Self::TakenAway { .. } => "taken-away",
             Self::EndedItself { .. } => "ended-itself",
             Self::Stopped { .. } => "stopped",
             Self::Started { .. } => "started",
@@ -309,7 +318,7 @@ impl Event for WorldEvent {
         match self {
             Self::Built { controllers, budget, replica_lag_ms } => {
                 into.i64(i64::from(*controllers));
-                into.u64(u64::from(*budget == Budget::Beyond));
+                into.u64(*budget as u64);
                 into.u64(*replica_lag_ms);
             }
             Self::FaultBegan { id, kind, what, .. } => {
@@ -333,6 +342,7 @@ impl Event for WorldEvent {
                 into.u64(u64::from(*power));
             }
             Self::DiskReplaced { broker }
+            | Self::TakenAway { broker }
             | Self::EndedItself { broker }
             | Self::Stopped { broker }
             | Self::Started { broker } => into.i64(i64::from(*broker)),

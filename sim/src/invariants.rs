@@ -52,7 +52,7 @@ mod refused_is_never_seen;
 mod send_order;
 mod settles;
 #[cfg(test)]
-mod stories;
+pub(crate) mod stories;
 mod truncation_ends;
 mod unclean_election_is_declared;
 mod unclean_is_excluded;

@@ -343,6 +343,14 @@ pub const ALL: &[Mutant] = &[
         seeds_max: 200,
     },
     Mutant {
+        id: "Z19",
+        name: "double-assignment-848",
+        source: "KAFKA-16147",
+        about: "a partition that its member was to give back and is given again counts as free",
+        expected: &["one_owner"],
+        seeds_max: 1000,
+    },
+    Mutant {
         id: "S19",
         name: "commit-of-any-generation",
         source: "KAFKA-2978, ClassicGroup.validateOffsetCommit",
@@ -397,6 +405,14 @@ pub const ALL: &[Mutant] = &[
         about: "a new coordinator reads no further than its high watermark, which is behind when it begins to lead",
         expected: &["one_coordinator", "commits_are_kept", "generations_advance", "groups_skip_nothing"],
         seeds_max: 200,
+    },
+    Mutant {
+        id: "S26",
+        name: "waits-for-who-is-gone",
+        source: "NodeToControllerChannelManagerImpl",
+        about: "a broker goes on asking the controller that it asked last, which is gone for good",
+        expected: &["settles"],
+        seeds_max: 1000,
     },
 ];
 

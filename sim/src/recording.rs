@@ -309,6 +309,10 @@ impl Recording {
                 let event = "disk-replaced".to_owned();
                 self.add(at, *broker, What::Said { event, partition: None, what, notable: true });
             }
+            WorldEvent::TakenAway { broker } => {
+                let (event, what) = ("taken-away".to_owned(), "it will never come back".to_owned());
+                self.add(at, *broker, What::Said { event, partition: None, what, notable: true });
+            }
             WorldEvent::EndedItself { broker } => {
                 self.add(at, *broker, What::Process { state: ProcessState::EndedItself });
             }

@@ -17,7 +17,7 @@ use crate::{
     world::World,
 };
 use client::PartitionName;
-use protocol::ids::{PartitionIndex, TopicPartition};
+use protocol::ids::{BrokerId, PartitionIndex, TopicPartition};
 use runtime::{
     observe,
     simulation::{self, now_ns, sleep_until_ns},
@@ -253,7 +253,7 @@ impl Play {
         running.dismiss_operators();
         self.heal().await;
         let waits_for_operator = match self.scenario.cluster.budget {
-            Budget::Within => 0,
+            Budget::Within | Budget::Edge => 0,
             Budget::Beyond => OPERATOR_COMES_NS,
         };
         let settles_within = self.scenario.expect.settles_within.unwrap_or(SETTLES_WITHIN).nanos();
@@ -354,6 +354,10 @@ impl Play {
     }
 
     async fn heal(&mut self) {
+        if self.scenario.cluster.budget == Budget::Edge {
+            self.world.notice_ends();
+            self.world.take_away();
+        }
         loop {
             let all = std::mem::take(&mut self.lasting);
             self.end_all(all);
@@ -433,7 +437,8 @@ impl Play {
         for topic in shared.judge.ledger.image.topics() {
             for (partition, state) in topic.partitions() {
                 let isr: BTreeSet<_> = state.isr.iter().collect();
-                let replicas: BTreeSet<_> = state.replicas.iter().collect();
+                let is_left = |id: &&BrokerId| !self.world.is_gone(id.0);
+                let replicas: BTreeSet<_> = state.replicas.iter().filter(is_left).collect();
                 if state.leader.is_none() {
                     return Some(format!("{}-{partition} has no leader", topic.name));
                 }

@@ -225,6 +225,11 @@ pub enum Assigning {
     Coordinator,
 }
 
+impl Assigning {
+    /// Every way.
+    pub const ALL: [Self; 3] = [Self::Eager, Self::Cooperative, Self::Coordinator];
+}
+
 /// A producer's `acks`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Acks {

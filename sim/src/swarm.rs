@@ -69,7 +69,7 @@ fn drawn(draws: &Draws) -> Scenario {
         workloads.push(Workload { kind: WorkloadKind::Consume, clients: 1, ..workloads[0].clone() });
     }
     if draws.chance("group", 0, 30) {
-        let assigning = if draws.chance("cooperative", 0, 50) { Assigning::Cooperative } else { Assigning::Eager };
+        let assigning = Assigning::ALL[draws.draw("assigning", 0) as usize % Assigning::ALL.len()];
         let clients = draws.between("members", 0, 1, 4) as i32;
         workloads.push(Workload { kind: WorkloadKind::Group, clients, assigning, ..workloads[0].clone() });
     }
@@ -223,7 +223,11 @@ fn cluster(draws: &Draws, nodes: Nodes, workloads: &[Workload]) -> Cluster {
     set("broker.session.timeout.ms", draws.between("session", 0, 2_000, 4_000));
     set("log.retention.check.interval.ms", draws.log_between("retention-check", 0, 300, 3_000));
     // Where more is destroyed than a cluster can bear, less can be said of it.
-    let budget = if draws.chance("beyond", 0, 8) { Budget::Beyond } else { Budget::Within };
+    let budget = match (draws.chance("beyond", 0, 8), draws.chance("edge", 0, 15)) {
+        (true, _) => Budget::Beyond,
+        (false, true) => Budget::Edge,
+        (false, false) => Budget::Within,
+    };
     let Nodes { brokers, controllers, combined } = nodes;
     Cluster { brokers, controllers, combined, budget, delay_us: (longest / 10, longest), properties }
 }

@@ -66,6 +66,7 @@ impl Timeline {
             Fact::World(WorldEvent::DiskReplaced { broker }) => {
                 self.say(at, &format!("broker {broker}"), "has an empty disk now");
             }
+            Fact::World(WorldEvent::TakenAway { broker }) => self.say(at, "GONE", &format!("node {broker}, for good")),
             Fact::World(WorldEvent::EndedItself { broker }) => {
                 self.say(at, &format!("broker {broker}"), "ended itself")
             }

@@ -35,6 +35,7 @@ use std::{
 
 mod clients;
 mod disks;
+mod gone;
 mod links;
 mod pace;
 mod rot;
@@ -140,6 +141,7 @@ pub struct World {
     broken: Arc<sync::Notify>,
     ended: Arc<sync::Notify>,
     faults_begun: u32,
+    gone: BTreeSet<BrokerId>,
 }
 
 impl World {
@@ -164,6 +166,7 @@ impl World {
             broken: Arc::default(),
             ended: Arc::default(),
             faults_begun: 0,
+            gone: BTreeSet::new(),
             cluster,
         };
         for id in 1..=world.cluster.brokers {
@@ -236,8 +239,11 @@ impl World {
 
     // ------------------------------------------------------------------------------------------------ processes
 
-    /// Starts the process of a machine that is down.
+    /// Starts the process of a machine that is down and was not taken away.
     pub fn start(&mut self, id: i32) {
+        if self.is_gone(id) {
+            return;
+        }
         let config = self.broker_config(id);
         let controllers = self.controllers();
         let properties = Arc::clone(&self.properties);
@@ -529,6 +535,8 @@ fn properties(cluster: &Cluster) -> Properties {
         ("offsets.topic.replication.factor", own_brokers.as_str()),
         ("group.initial.rebalance.delay.ms", "500"),
         ("group.min.session.timeout.ms", "1000"),
+        ("group.consumer.session.timeout.ms", "4000"),
+        ("group.consumer.heartbeat.interval.ms", "700"),
         // The ledger takes a log for a run of batches without gaps.
         ("log.cleaner.enable", "false"),
         ("broker.session.timeout.ms", "3000"),

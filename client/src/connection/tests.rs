@@ -76,6 +76,25 @@ fn a_late_answer_is_dropped_and_the_connection_goes_on() {
 }
 
 #[test]
+fn whoever_answers_nothing_for_as_long_as_any_request_may_take_is_not_asked_again() {
+    in_both_worlds(|| async {
+        let cluster = FakeCluster::start(1, 1).await;
+        let options = ConnectionOptions { request_timeout: SOON * 4, ..ConnectionOptions::default() };
+        let connection = Connection::connect(&cluster.address(BROKER), options).await.expect("the broker listens");
+        cluster.script(api::METADATA, [Fault::Wait(Duration::from_secs(500))]);
+        let version = connection.version_of::<MetadataRequest>().expect("it is served");
+        // Nobody waits for this one.
+        drop(connection.submit(version, &metadata(), SOON).expect("open"));
+        let asked = connection.call_with_timeout(&metadata(), SOON).await;
+        assert!(matches!(asked, Err(ClientError::Timeout { sent: true, .. })), "{asked:?}");
+        time::sleep(SOON * 4).await;
+        let closed = connection.call(&metadata()).await.expect_err("it is silent");
+        assert!(matches!(closed, ClientError::Closed { sent: false, cause: CloseCause::Silent, .. }), "{closed:?}");
+        assert!(connection.is_closed());
+    });
+}
+
+#[test]
 fn a_close_by_the_peer_fails_every_waiting_call_at_once() {
     in_both_worlds(|| async {
         let cluster = FakeCluster::start(1, 1).await;

@@ -9,7 +9,7 @@ use super::request::{HeartbeatError, HeartbeatRequest};
 use super::state::State;
 use super::{ConsumerGroup, Surroundings, regexes, topics};
 use crate::ids::{InstanceId, MemberEpoch, MemberId, TopicName};
-use crate::record::{CurrentAssignmentValue, MemberValue, Record, TopicPartitions};
+use crate::record::{CurrentAssignmentValue, MemberState, MemberValue, Record, TopicPartitions};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -186,7 +186,14 @@ fn step(
         subscription_changed,
         owned: request.owned.as_ref(),
     };
-    reconciliation.next()
+    let next = reconciliation.next()?;
+    match next.state {
+        MemberState::Stable => runtime::reachable!("a member of a consumer group has all that it is to have"),
+        MemberState::UnrevokedPartitions => runtime::reachable!("a member of a consumer group is to give back"),
+        MemberState::UnreleasedPartitions => runtime::reachable!("a member of a consumer group waits for the others"),
+        MemberState::Unknown => {}
+    }
+    Ok(next)
 }
 
 impl ConsumerGroup {

@@ -35,6 +35,7 @@ impl ConsumerGroup {
             Some(instance) => self.check_instance(member, instance)?,
         }
         let records = if request.member_epoch == MemberEpoch::LEAVE_STATIC {
+            runtime::reachable!("a static member leaves a consumer group for a while");
             vec![self.pause(member)]
         } else {
             self.remove([member], topics)
@@ -78,6 +79,7 @@ impl ConsumerGroup {
         for member in members {
             draft.remove_member(member);
         }
+        runtime::sometimes!(draft.members().is_empty(), "a consumer group is left by its last member");
         draft.forget_regexes();
         draft.raise_epoch(true, topics);
         draft.into_records()
@@ -87,6 +89,7 @@ impl ConsumerGroup {
     /// member that left for a while is removed too once its session ends.
     pub fn expire(&self, now: MonotonicMillis, topics: &dyn Topics) -> Expired {
         let members = self.timers.expired(now);
+        runtime::sometimes!(!members.is_empty(), "a member of a consumer group is thrown out");
         let records = if members.is_empty() { Vec::new() } else { self.remove(members.keys(), topics) };
         Expired { members, records }
     }

@@ -45,6 +45,28 @@ impl Owners {
                 self.0.insert(partition, Owner { member: member.clone(), member_epoch: assignment.member_epoch });
             }
         }
+        if runtime::mutant!("Z19") {
+            self.forget_what_was_given_back_and_again(before, after);
+        }
+    }
+
+    /// The planted bug: what was to be given back is taken out last, although the member may have been given it again.
+    fn forget_what_was_given_back_and_again(
+        &mut self,
+        before: Option<&CurrentAssignmentValue>,
+        after: Option<&CurrentAssignmentValue>,
+    ) {
+        let (Some(before), Some(after)) = (before, after) else { return };
+        if before.pending_revocation == after.pending_revocation {
+            return;
+        }
+        for (topic, partitions) in &before.pending_revocation {
+            for partition in partitions {
+                if self.0.remove(&(*topic, *partition)).is_some() {
+                    runtime::mutant_diverged!("Z19");
+                }
+            }
+        }
     }
 }
 

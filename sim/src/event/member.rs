@@ -66,6 +66,8 @@ pub enum MemberDid {
     CommitInvoked {
         /// Counted by the member.
         attempt: u64,
+        /// The id by which its group knows it.
+        id: String,
         /// In which generation or epoch it is.
         generation: i32,
         /// What.

@@ -115,7 +115,10 @@ mod tests {
 
     fn invoked(attempt: u64, offset: i64, text: &str) -> MemberEvent {
         let offsets = offsets(offset, text);
-        MemberEvent { member: member(1), what: MemberDid::CommitInvoked { attempt, generation: 1, offsets } }
+        MemberEvent {
+            member: member(1),
+            what: MemberDid::CommitInvoked { attempt, id: String::new(), generation: 1, offsets },
+        }
     }
 
     fn acknowledged(attempt: u64) -> MemberEvent {

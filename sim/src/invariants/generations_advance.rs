@@ -1,5 +1,6 @@
-//! Pure. No. 56: the generation of a classic group never goes back, whoever coordinates it, and no member is given partitions in
-//! one that is not committed (A18: the assignment is persisted before SyncGroup is answered).
+//! Pure. No. 56: the generation of a classic group, and the epochs of a consumer group and of its members, never go back, whoever
+//! coordinates it, and no member is given partitions in one that is not committed (A18: the assignment is persisted before
+//! SyncGroup is answered; KIP-848: so is what a member has before its heartbeat is).
 
 use super::Invariant;
 use crate::{
@@ -8,7 +9,7 @@ use crate::{
     observed::{Fact, Observed},
 };
 use broker::event::ReplicaEvent;
-use groups::record::Record;
+use groups::{ids::MemberEpoch, record::Record};
 use protocol::ids::Offset;
 
 /// See the module.
@@ -20,7 +21,7 @@ impl Invariant for GenerationsAdvance {
     }
 
     fn claim(&self) -> &'static str {
-        "56: a group's generation never goes back, and is committed before anybody is told"
+        "56: a group's generation or epoch never goes back, and is committed before anybody is told"
     }
 
     fn check(&mut self, ledger: &mut Ledger, observed: &Observed<'_>) -> Result<(), String> {
@@ -28,13 +29,14 @@ impl Invariant for GenerationsAdvance {
             Fact::Replica(ReplicaEvent::GroupsWritten { base_offset, records, .. }) => {
                 records.iter().try_for_each(|record| goes_on(ledger, *base_offset, record))
             }
-            Fact::Member(MemberEvent { member, what: MemberDid::Took { generation, .. } }) => {
+            // One that has learned meanwhile that it is no member is in none.
+            Fact::Member(MemberEvent { member, what: MemberDid::Took { generation, .. } }) if *generation >= 0 => {
                 let committed = ledger.group_committed(&member.group);
-                let mut recorded = ledger.groups.classic(&member.group).peekable();
-                // A consumer group has no generations.
-                let is_classic = recorded.peek().is_some() || ledger.groups.of(&member.group).next().is_none();
-                let mut known = recorded.filter(|(end, _)| *end <= committed);
-                if is_classic && !known.any(|(_, value)| value.is_some_and(|value| value.generation.0 == *generation)) {
+                let classic = ledger.groups.classic(&member.group).filter(|(end, _)| *end <= committed);
+                let given = ledger.groups.given(&member.group).filter(|(end, _, _)| *end <= committed);
+                let generations = classic.filter_map(|(_, value)| Some(value?.generation.0));
+                let mut known = generations.chain(given.filter_map(|(_, _, value)| Some(value?.member_epoch.0)));
+                if !known.any(|known| known == *generation) {
                     return Err(format!("{member} is in generation {generation}, which is not committed"));
                 }
                 Ok(())
@@ -45,12 +47,30 @@ impl Invariant for GenerationsAdvance {
 }
 
 fn goes_on(ledger: &Ledger, base_offset: Offset, record: &Record) -> Result<(), String> {
-    let Record::ClassicGroup { group, value: Some(value) } = record else { return Ok(()) };
-    let before = ledger.groups.classic(group).rev().find(|(end, _)| *end <= base_offset);
-    match before.and_then(|(_, value)| value) {
-        Some(before) if before.generation > value.generation => {
-            Err(format!("{group} was in generation {} and is in {} now", before.generation, value.generation))
+    let groups = &ledger.groups;
+    let (what, before, after) = match record {
+        Record::ClassicGroup { group, value: Some(value) } => {
+            let before = groups.classic(group).rev().find(|(end, _)| *end <= base_offset);
+            (
+                format!("the generation of {group}"),
+                before.and_then(|(_, value)| Some(value?.generation.0)),
+                value.generation.0,
+            )
         }
+        Record::ConsumerGroup { group, value: Some(value) } => {
+            let before = groups.epochs(group).rev().find(|(end, _)| *end <= base_offset);
+            (format!("the epoch of {group}"), before.and_then(|(_, epoch)| Some(epoch?.0)), value.epoch.0)
+        }
+        // One that leaves for a while, by the name that it keeps, has no epoch until it is back.
+        Record::CurrentAssignment { group, member, value: Some(value) } if value.member_epoch >= MemberEpoch::JOIN => {
+            let before = groups.given(group).rev().find(|(end, id, _)| *end <= base_offset && *id == member);
+            let before = before.and_then(|(_, _, value)| Some(value?.member_epoch.0));
+            (format!("the epoch of {member} in {group}"), before, value.member_epoch.0)
+        }
+        _ => return Ok(()),
+    };
+    match before {
+        Some(before) if before > after => Err(format!("{what} was {before} and is {after} now")),
         Some(_) | None => Ok(()),
     }
 }
@@ -58,7 +78,7 @@ fn goes_on(ledger: &Ledger, base_offset: Offset, record: &Record) -> Result<(), 
 #[cfg(test)]
 mod tests {
     use super::{
-        super::stories::{Story, generation, member},
+        super::stories::{Story, epoch, generation, given, member},
         *,
     };
 
@@ -73,6 +93,24 @@ mod tests {
         assert!(story().groups(1, 1, vec![generation(3)]).verdict.is_err());
         // The next coordinator never had it, and nobody was told.
         assert!(story().groups(0, 2, vec![generation(3)]).verdict.is_ok());
+    }
+
+    #[test]
+    fn an_epoch_that_goes_back_is_found() {
+        let of_a = |epoch| given("a", epoch, &[], &[]);
+        let story = || Story::new(GenerationsAdvance).cluster().groups(0, 1, vec![epoch(4), of_a(4)]);
+        assert!(story().groups(2, 1, vec![epoch(5), of_a(5)]).groups(4, 1, vec![of_a(-2)]).verdict.is_ok());
+        assert!(story().groups(2, 1, vec![epoch(3)]).verdict.is_err());
+        assert!(story().groups(2, 1, vec![of_a(3)]).verdict.is_err());
+        assert!(story().groups(2, 1, vec![given("b", 3, &[], &[])]).verdict.is_ok());
+    }
+
+    #[test]
+    fn an_epoch_is_committed_before_a_member_is_in_it() {
+        let written = || Story::new(GenerationsAdvance).cluster().groups(0, 1, vec![given("a", 4, &[], &[])]);
+        assert!(written().high_watermark(1, 1, 1, &[1, 2, 3], &[1, 2, 3]).member(took(4)).verdict.is_ok());
+        assert!(written().high_watermark(1, 1, 1, &[1, 2, 3], &[1, 2, 3]).member(took(5)).verdict.is_err());
+        assert!(written().member(took(4)).verdict.is_err());
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Pure. No. 54: in one generation nobody reads what another member reads (KAFKA-16147 broke it for consumer groups; Kafka's
-//! `ConsumerCoordinator` for classic ones).
+//! Pure. No. 54: in one generation nobody reads what another member reads, and no coordinator gives a member what another has not
+//! given back (KAFKA-16147 broke it for consumer groups; Kafka's `ConsumerCoordinator` for classic ones).
 
 use super::Invariant;
 use crate::{
@@ -7,6 +7,8 @@ use crate::{
     ledger::Ledger,
     observed::{Fact, Observed},
 };
+use broker::event::ReplicaEvent;
+use groups::record::Record;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// See the module.
@@ -27,7 +29,12 @@ impl Invariant for OneOwner {
         "54: in one generation a partition is read by one member"
     }
 
-    fn check(&mut self, _ledger: &mut Ledger, observed: &Observed<'_>) -> Result<(), String> {
+    fn check(&mut self, ledger: &mut Ledger, observed: &Observed<'_>) -> Result<(), String> {
+        if let Fact::Replica(ReplicaEvent::GroupsWritten { records, .. }) = observed.fact {
+            let given = records.iter().filter(|record| matches!(record, Record::CurrentAssignment { .. }));
+            let groups: BTreeSet<&str> = given.map(|record| &**record.group()).collect();
+            return groups.into_iter().try_for_each(|group| nobody_has_anothers(ledger, group));
+        }
         let Fact::Member(MemberEvent { member, what }) = observed.fact else { return Ok(()) };
         match what {
             MemberDid::Took { generation, partitions } => {
@@ -72,10 +79,31 @@ impl Invariant for OneOwner {
     }
 }
 
+/// Judges what the coordinator of a consumer group says that its members have.
+fn nobody_has_anothers(ledger: &Ledger, group: &str) -> Result<(), String> {
+    let mut members = BTreeMap::new();
+    for (_, member, value) in ledger.groups.given(group) {
+        members.insert(member, value);
+    }
+    let mut owners = BTreeMap::new();
+    for (member, value) in members.into_iter().filter_map(|(member, value)| Some((member, value?))) {
+        for (topic, partitions) in value.assigned.iter().chain(&value.pending_revocation) {
+            for partition in partitions {
+                if let Some(other) = owners.insert((topic, partition), member) {
+                    return Err(format!(
+                        "the coordinator of {group} gave {topic}-{partition} to {member} and to {other}"
+                    ));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::{
-        super::stories::{Story, member, named},
+        super::stories::{Story, given, member, named},
         *,
     };
 
@@ -89,6 +117,18 @@ mod tests {
         assert!(story().member(took(2, 4, vec![named()])).verdict.is_ok());
         assert!(story().member(took(2, 3, vec![])).verdict.is_ok());
         assert!(story().member(took(2, 3, vec![named()])).verdict.is_err());
+    }
+
+    #[test]
+    fn a_partition_that_is_given_before_it_was_given_back_is_found() {
+        let story = || Story::new(OneOwner::default()).cluster().groups(0, 1, vec![given("a", 3, &[0, 1], &[])]);
+        let to_be_given_back = || story().groups(1, 1, vec![given("a", 3, &[0], &[1])]);
+        assert!(to_be_given_back().groups(2, 1, vec![given("b", 4, &[1], &[])]).verdict.is_err());
+        let given_back = || to_be_given_back().groups(2, 1, vec![given("a", 4, &[0], &[])]);
+        assert!(given_back().groups(3, 1, vec![given("b", 4, &[1], &[])]).verdict.is_ok());
+        assert!(given_back().groups(3, 1, vec![given("b", 4, &[0], &[])]).verdict.is_err());
+        // The next coordinator never had the first of these.
+        assert!(story().groups(0, 2, vec![given("b", 4, &[1], &[])]).verdict.is_ok());
     }
 
     #[test]

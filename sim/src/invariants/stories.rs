@@ -9,12 +9,18 @@ use crate::{
 use broker::event::ReplicaEvent;
 use controller::event::ControllerEvent;
 use groups::{
-    ids::Generation,
-    record::{ClassicGroupValue, CommittedOffset, Record as GroupRecord},
+    ids::{Generation, GroupEpoch, MemberEpoch},
+    record::{
+        ClassicGroupValue, CommittedOffset, ConsumerGroupValue, CurrentAssignmentValue, MemberState,
+        Record as GroupRecord,
+    },
 };
 use metadata::record::Record;
 use protocol::ids::*;
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use storage::event::{LogEvent, Origin};
 use uuid::Uuid;
 
@@ -27,6 +33,23 @@ pub struct Story<I> {
     offset: i64,
     /// What the invariant said first.
     pub verdict: Result<(), String>,
+}
+
+/// Claims nothing: for stories of the ledger alone.
+pub struct Nothing;
+
+impl Invariant for Nothing {
+    fn name(&self) -> &'static str {
+        "nothing"
+    }
+
+    fn claim(&self) -> &'static str {
+        "nothing"
+    }
+
+    fn check(&mut self, _ledger: &mut Ledger, _observed: &Observed<'_>) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// The one partition of most stories.
@@ -240,6 +263,28 @@ pub fn generation(generation: i32) -> GroupRecord {
         members: Vec::new(),
     };
     GroupRecord::ClassicGroup { group: "readers".into(), value: Some(value) }
+}
+
+/// What a member of the group, a consumer group, has of the topic and is to give back.
+pub fn given(member: &str, epoch: i32, assigned: &[i32], pending_revocation: &[i32]) -> GroupRecord {
+    let partitions = |of: &[i32]| {
+        let of: BTreeSet<_> = of.iter().copied().map(PartitionIndex).collect();
+        BTreeMap::from([(orders().topic_id, of)])
+    };
+    let value = CurrentAssignmentValue {
+        member_epoch: MemberEpoch(epoch),
+        previous_member_epoch: MemberEpoch(epoch),
+        state: MemberState::Stable,
+        assigned: partitions(assigned),
+        pending_revocation: partitions(pending_revocation),
+    };
+    GroupRecord::CurrentAssignment { group: "readers".into(), member: member.into(), value: Some(value) }
+}
+
+/// The group, a consumer group, is in this epoch.
+pub fn epoch(epoch: i32) -> GroupRecord {
+    let value = ConsumerGroupValue { epoch: GroupEpoch(epoch), metadata_hash: 0 };
+    GroupRecord::ConsumerGroup { group: "readers".into(), value: Some(value) }
 }
 
 pub fn tag(operation: u64) -> Tag {

@@ -2,8 +2,9 @@
 
 use super::Ledger;
 use crate::event::Budget;
+use metadata::image::PartitionImage;
 use protocol::ids::{BrokerId, Offset, TopicPartition};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use storage::event::LogEvent;
 
 /// A replica of which a bit flipped on the disk.
@@ -23,7 +24,7 @@ impl Ledger {
     ///
     /// `at_risk` names those that may crash by themselves at any time, and whether that may lose what is yet to be written.
     pub fn may_crash(&self, broker: BrokerId, power: bool, at_risk: &BTreeMap<BrokerId, bool>) -> bool {
-        let Some(node) = self.nodes.get(&broker).filter(|_| self.budget == Budget::Within) else { return true };
+        let Some(node) = self.nodes.get(&broker).filter(|_| self.budget != Budget::Beyond) else { return true };
         node.replicas.iter().all(|(partition, own)| {
             let others = self.others(broker, *partition, at_risk);
             let lossy = (power && (own.log_end_offset > own.synced || at_risk.get(&broker) == Some(&true)))
@@ -36,9 +37,33 @@ impl Ledger {
 
     /// Whether `broker` may lose everything that it keeps: for each of its partitions it is one more that lost something.
     pub fn may_lose_disk(&self, broker: BrokerId, at_risk: &BTreeMap<BrokerId, bool>) -> bool {
-        let Some(node) = self.nodes.get(&broker).filter(|_| self.budget == Budget::Within) else { return true };
+        let Some(node) = self.nodes.get(&broker).filter(|_| self.budget != Budget::Beyond) else { return true };
         let may = |partition| 1 + self.others(broker, partition, at_risk).unclean < self.promised(partition);
         node.replicas.keys().all(|partition| may(*partition))
+    }
+
+    /// Whether the cluster can do for ever without `broker`, and without those that are `gone` already: what was acknowledged
+    /// is elsewhere, somebody else leads each of its partitions, and enough are left to acknowledge what is written next.
+    /// `at_risk` as for [`Self::may_crash`].
+    pub fn can_do_without(
+        &self,
+        broker: BrokerId,
+        gone: &BTreeSet<BrokerId>,
+        at_risk: &BTreeMap<BrokerId, bool>,
+    ) -> bool {
+        let is_left = |id: &&BrokerId| **id != broker && !gone.contains(id);
+        let is_sound = |leader: BrokerId, of| {
+            let replica = self.replica(leader, of).filter(|replica| !replica.unclean);
+            replica.is_some() && !self.rot.contains_key(&(leader, of)) && !at_risk.contains_key(&leader)
+        };
+        let others_do = |(of, state): (TopicPartition, &PartitionImage)| {
+            let needs = self.min_isr.get(&of).copied().unwrap_or(state.replicas.len());
+            let is_led = |leader| leader != broker && self.is_current(leader) && is_sound(leader, of);
+            let are_left = state.replicas.iter().filter(is_left).count();
+            state.leader.is_some_and(is_led) && !state.is_reassigning() && are_left >= needs
+        };
+        let mut its = self.image.partitions().filter(|(_, state)| state.replicas.contains(&broker));
+        its.all(others_do)
     }
 
     /// Whether a replica may rot: it counts as one more that lost something, and another must be in sync that did not.
@@ -159,4 +184,46 @@ struct Others {
     unclean: usize,
     /// Whether any did lose something.
     lossy: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::Ledger, *};
+    use crate::{
+        event::WorldEvent,
+        invariants::stories::{Nothing, Story, orders},
+    };
+    use storage::event::Origin;
+
+    /// Three replicas of one partition, led by 1.
+    fn story() -> Story<Nothing> {
+        let story = Story::new(Nothing).cluster().lead(1, 1, 0);
+        [1, 2, 3].into_iter().fold(story, |story, id| story.append(id, 0, 1, 7, Origin::Leader))
+    }
+
+    fn can_do_without(ledger: &Ledger, broker: i32, gone: &[i32]) -> bool {
+        let gone = gone.iter().map(|id| BrokerId(*id)).collect();
+        ledger.can_do_without(BrokerId(broker), &gone, &BTreeMap::new())
+    }
+
+    #[test]
+    fn a_cluster_can_do_without_whoever_leads_nothing_while_enough_are_left() {
+        let story = story().high_watermark(1, 1, 1, &[1, 2, 3], &[1, 2, 3]);
+        let without = |broker, gone| can_do_without(&story.ledger, broker, gone);
+        assert!(without(2, &[]) && without(3, &[]));
+        assert!(!without(1, &[]), "the leader");
+        assert!(!without(3, &[2]), "two must be in sync");
+        assert!(without(4, &[2, 3]), "it has no partition");
+    }
+
+    #[test]
+    fn a_leader_that_cannot_be_counted_on_needs_the_others() {
+        let crashed = |story: Story<_>| story.world(WorldEvent::Crashed { broker: 1, power: false });
+        let told = || story().high_watermark(1, 1, 1, &[1, 2, 3], &[1, 2, 3]);
+        assert!(!can_do_without(&crashed(told()).ledger, 2, &[]));
+        let rotted = WorldEvent::Rotted { broker: 1, partition: orders(), offset: Offset(0) };
+        assert!(!can_do_without(&told().world(rotted).ledger, 2, &[]));
+        let at_risk = BTreeMap::from([(BrokerId(1), false)]);
+        assert!(!told().ledger.can_do_without(BrokerId(2), &BTreeSet::new(), &at_risk));
+    }
 }

@@ -4,8 +4,8 @@ use super::Ledger;
 use crate::event::NamedPartition;
 use broker::event::ReplicaEvent;
 use groups::{
-    ids::Generation,
-    record::{ClassicGroupValue, CommittedOffset, Record},
+    ids::{Generation, GroupEpoch, MemberEpoch, MemberId},
+    record::{ClassicGroupValue, CommittedOffset, CurrentAssignmentValue, Record},
 };
 use protocol::ids::{LeaderEpoch, Offset, TopicPartition};
 use std::{collections::BTreeMap, sync::Arc};
@@ -85,6 +85,25 @@ impl GroupLogs {
             _ => None,
         })
     }
+
+    /// The epochs of a consumer group, in order, each with where its batch ends; nothing where it was deleted.
+    pub fn epochs<'a>(&'a self, group: &'a str) -> impl DoubleEndedIterator<Item = (Offset, Option<GroupEpoch>)> {
+        self.of(group).filter_map(|(end, record)| match record {
+            Record::ConsumerGroup { value, .. } => Some((end, value.as_ref().map(|value| value.epoch))),
+            _ => None,
+        })
+    }
+
+    /// What the members of a consumer group were given, in order, each with where its batch ends; nothing where one left.
+    pub fn given<'a>(
+        &'a self,
+        group: &'a str,
+    ) -> impl DoubleEndedIterator<Item = (Offset, &'a MemberId, Option<&'a CurrentAssignmentValue>)> {
+        self.of(group).filter_map(|(end, record)| match record {
+            Record::CurrentAssignment { member, value, .. } => Some((end, member, value.as_ref())),
+            _ => None,
+        })
+    }
 }
 
 impl Ledger {
@@ -99,5 +118,13 @@ impl Ledger {
         let committed = self.group_committed(group);
         let (_, value) = self.groups.classic(group).rev().find(|(end, _)| *end <= committed)?;
         value.map(|value| value.generation)
+    }
+
+    /// The epoch of a consumer group's member that is committed.
+    pub fn committed_member_epoch(&self, group: &str, member: &str) -> Option<MemberEpoch> {
+        let committed = self.group_committed(group);
+        let mut given = self.groups.given(group).rev();
+        let (_, _, value) = given.find(|(end, id, _)| *end <= committed && &***id == member)?;
+        value.map(|value| value.member_epoch)
     }
 }

@@ -33,6 +33,9 @@ use std::{
 
 /// How long a member stays before it goes, in milliseconds.
 const STAYS_MS: std::ops::Range<u64> = 4_000..25_000;
+/// And how long one in so many, who goes before the others have given it anything.
+const HURRIES_MS: std::ops::Range<u64> = 300..3_000;
+const HURRIES_EVERY: u64 = 3;
 /// How long nobody is there in its place, in milliseconds.
 const AWAY_MS: std::ops::Range<u64> = 0..3_000;
 /// How long one poll may wait for records.
@@ -53,6 +56,9 @@ const WAITS_MAX: Duration = Duration::from_secs(40);
 const COMMITS_EVERY: u64 = 3;
 /// One poll in so many is followed by a long silence.
 const SLOW_EVERY: u64 = 60;
+/// One time in so many it takes a while to give partitions back, in milliseconds.
+const CLINGS_EVERY: u64 = 4;
+const CLINGS_MS: std::ops::Range<u64> = 300..4_000;
 /// The rank of the board's lock: a consumer's is taken under it.
 const RANK: u8 = 60;
 
@@ -138,7 +144,8 @@ impl Reader {
 
     /// Reads until its time is over, or for good. Answers whether it was for good.
     async fn read(self, stopping: &Shutdown) -> bool {
-        let until = time::now() + Duration::from_millis(rand::range(STAYS_MS));
+        let stays = if rand::range(0..HURRIES_EVERY) == 0 { HURRIES_MS } else { STAYS_MS };
+        let until = time::now() + Duration::from_millis(rand::range(stays));
         let mut ends_at = None;
         loop {
             if stopping.is_requested() {
@@ -193,7 +200,7 @@ impl Reader {
     /// Nothing is left to read for anybody in the group.
     async fn has_read_everything(&self) -> bool {
         let all: Vec<PartitionName> = self.board.lock().keys().cloned().collect();
-        let Ok(ends) = self.consumer.end_offsets(&all, ASKS_WITHIN).await else { return false };
+        let Ok(ends) = self.consumer.end_offsets(&all, ASKS_WITHIN / 5).await else { return false };
         let board = self.board.lock();
         board.iter().all(|(partition, read)| ends.get(partition).is_some_and(|end| read >= end))
     }
@@ -209,8 +216,13 @@ impl Reader {
             .into_iter()
             .map(|(partition, committed)| (partition, OffsetAndMetadata { metadata: text.clone(), ..committed }));
         let offsets: BTreeMap<PartitionName, OffsetAndMetadata> = with_text.collect();
-        let generation = generation_of(&self.consumer);
-        self.notes.tell(|| MemberDid::CommitInvoked { attempt, generation, offsets: told(&offsets) });
+        let now = self.consumer.group_metadata();
+        self.notes.tell(|| MemberDid::CommitInvoked {
+            attempt,
+            id: now.as_ref().map(|now| now.member_id.to_string()).unwrap_or_default(),
+            generation: now.map_or(-1, |now| now.generation.0),
+            offsets: told(&offsets),
+        });
         let (notes, consumer) = (self.notes.clone(), self.consumer.clone());
         let acknowledged = move || {
             let generation = generation_of(&consumer);
@@ -270,8 +282,12 @@ impl RebalanceListener for Notes {
     }
 
     fn revoked<'a>(&'a self, _: &'a Consumer, partitions: &'a BTreeSet<PartitionName>) -> Told<'a> {
-        self.gave_up(partitions, false);
-        Box::pin(std::future::ready(()))
+        Box::pin(async move {
+            if rand::range(0..CLINGS_EVERY) == 0 {
+                time::sleep(Duration::from_millis(rand::range(CLINGS_MS))).await;
+            }
+            self.gave_up(partitions, false);
+        })
     }
 
     fn lost<'a>(&'a self, _: &'a Consumer, partitions: &'a BTreeSet<PartitionName>) -> Told<'a> {

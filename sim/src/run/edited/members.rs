@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::event::MemberDid;
-use groups::{ids::Generation, record::Record as GroupRecord};
+use groups::{
+    ids::{Generation, GroupEpoch},
+    record::Record as GroupRecord,
+};
 
 const GROUP: &str = r#"
 title = "Two members read while their coordinators die"
@@ -69,21 +72,12 @@ fn a_record_is_passed_over(history: &mut History) {
 }
 
 fn a_generation_is_counted_anew(history: &mut History) {
-    let again = history.iter_mut().rev().find_map(|kept| match &mut kept.event {
-        Owned::Replica(ReplicaEvent::GroupsWritten { records, .. }) => {
-            let is_group = |record: &&GroupRecord| matches!(record, GroupRecord::ClassicGroup { value: Some(_), .. });
-            records.iter().any(|record| is_group(&record)).then_some(records)
-        }
-        _ => None,
-    });
-    let records = again.expect("the group is written down");
-    let mut changed = records.to_vec();
-    for record in &mut changed {
+    let is_group = |record: &GroupRecord| matches!(record, GroupRecord::ClassicGroup { value: Some(_), .. });
+    last_written(history, is_group, |record| {
         if let GroupRecord::ClassicGroup { value: Some(value), .. } = record {
             value.generation = Generation(0);
         }
-    }
-    *records = changed.into();
+    });
 }
 
 fn two_members_have_a_partition(history: &mut History) {
@@ -129,6 +123,51 @@ const EDITS: &[Edit] = &[
     (a_commit_of_an_older_generation_is_accepted, &["commits_are_fenced"]),
     (a_coordinator_writes_before_it_has_read, &["one_coordinator"]),
 ];
+
+/// The last batch of a coordinator in which `is_it` finds something, to change.
+fn last_written(history: &mut History, is_it: impl Fn(&GroupRecord) -> bool, change: impl Fn(&mut GroupRecord)) {
+    let found = history.iter_mut().rev().find_map(|kept| match &mut kept.event {
+        Owned::Replica(ReplicaEvent::GroupsWritten { records, .. }) if records.iter().any(&is_it) => Some(records),
+        _ => None,
+    });
+    let records = found.expect("there is such a batch");
+    let mut changed = records.to_vec();
+    changed.iter_mut().filter(|record| is_it(record)).for_each(change);
+    *records = changed.into();
+}
+
+fn a_member_is_given_what_another_has(history: &mut History) {
+    let has_some = |record: &GroupRecord| matches!(record, GroupRecord::CurrentAssignment { value: Some(value), .. } if value.assigned.values().any(|some| !some.is_empty()));
+    last_written(history, has_some, |record| {
+        if let GroupRecord::CurrentAssignment { value: Some(value), .. } = record {
+            let all = [0, 1].map(protocol::ids::PartitionIndex);
+            value.assigned.values_mut().for_each(|some| some.extend(all));
+        }
+    });
+}
+
+fn an_epoch_is_counted_anew(history: &mut History) {
+    let is_epoch = |record: &GroupRecord| matches!(record, GroupRecord::ConsumerGroup { value: Some(_), .. });
+    last_written(history, is_epoch, |record| {
+        if let GroupRecord::ConsumerGroup { value: Some(value), .. } = record {
+            value.epoch = GroupEpoch(0);
+        }
+    });
+}
+
+const EDITS_OF_CONSUMER_GROUPS: &[Edit] = &[
+    (a_commit_goes_back, &["commits_are_kept"]),
+    (a_record_is_passed_over, &["groups_skip_nothing"]),
+    (an_epoch_is_counted_anew, &["generations_advance"]),
+    (a_member_is_given_what_another_has, &["one_owner"]),
+    (a_commit_of_an_older_generation_is_accepted, &["commits_are_fenced"]),
+];
+
+#[test]
+fn every_edit_of_what_members_by_kip_848_were_told_is_noticed_by_the_right_checker() {
+    let of_consumers = GROUP.replace("clients = 2\n", "clients = 2\nassigning = \"coordinator\"\n");
+    try_all(&of_consumers, EDITS_OF_CONSUMER_GROUPS);
+}
 
 #[test]
 fn every_edit_of_what_members_were_told_is_noticed_by_the_right_checker() {
