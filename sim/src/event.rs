@@ -47,6 +47,24 @@ impl std::fmt::Display for Tag {
     }
 }
 
+/// The key of a record that is one of few.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keyed {
+    /// Which.
+    pub key: u32,
+    /// The record has no value: it deletes its key.
+    pub deletes: bool,
+}
+
+impl Keyed {
+    /// What a writer's operation writes, where there are so many keys: the same in every run, and often what was written before.
+    pub fn of(tag: Tag, keys: u32) -> Self {
+        const DELETES_EVERY: u64 = 6;
+        let mixed = (tag.operation + (u64::from(tag.writer) << 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 24;
+        Self { key: (mixed % u64::from(keys.max(1))) as u32, deletes: (mixed >> 20).is_multiple_of(DELETES_EVERY) }
+    }
+}
+
 /// A partition as clients name it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NamedPartition {
@@ -73,6 +91,8 @@ pub enum ClientEvent {
         tag: Tag,
         /// With acks=all by an idempotent producer: the strongest promise.
         safe: bool,
+        /// Its key, if it has one.
+        keyed: Option<Keyed>,
     },
     /// The record was acknowledged.
     SendAcknowledged {

@@ -26,6 +26,7 @@ mod generations_advance;
 mod groups_skip_nothing;
 mod high_watermark_is_covered;
 mod isr_covers_high_watermark;
+mod last_values_stay;
 mod leader_is_complete;
 mod log_is_its_topics;
 mod maximal_isr_is_superset;
@@ -163,6 +164,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(refused_is_never_seen::RefusedIsNeverSeen::default()),
         Box::new(out_of_range_is_true::OutOfRangeIsTrue),
         Box::new(deletion_is_allowed::DeletionIsAllowed::default()),
+        Box::new(last_values_stay::LastValuesStay::default()),
         Box::new(unclean_is_recovered::UncleanIsRecovered::default()),
         Box::new(truncation_ends::TruncationEnds::default()),
         Box::new(waits_end::WaitsEnd::default()),

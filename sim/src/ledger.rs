@@ -19,10 +19,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 mod agreement;
 mod budget;
+mod cleaned;
 mod groups;
 mod logs;
 
 pub use agreement::Disagreement;
+pub use cleaned::Cleaned;
 pub use groups::GroupLogs;
 
 /// One batch in a replica's log, by its outside.
@@ -194,6 +196,8 @@ pub struct Ledger {
     pub newly_committed: Vec<(TopicPartition, Batch)>,
     /// What coordinators wrote of groups.
     pub groups: GroupLogs,
+    /// What cleaners took out of logs.
+    cleaned: BTreeMap<TopicPartition, Cleaned>,
     /// What rotted, until it was copied anew.
     rot: BTreeMap<(BrokerId, TopicPartition), budget::Rot>,
     /// The metadata record that the last event brought for the first time, with the image before it.

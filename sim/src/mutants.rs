@@ -414,6 +414,30 @@ pub const ALL: &[Mutant] = &[
         expected: &["settles"],
         seeds_max: 1000,
     },
+    Mutant {
+        id: "S27",
+        name: "cleans-what-is-not-committed",
+        source: "LogCleanerManager.cleanableOffsets",
+        about: "a cleaner takes what lies above the high watermark for the last record of its key",
+        expected: &["last_values_stay"],
+        seeds_max: 1000,
+    },
+    Mutant {
+        id: "S28",
+        name: "forgets-deletions-at-once",
+        source: "KAFKA-4529, KIP-534",
+        about: "a record that deletes its key goes with the next cleaning, whatever delete.retention.ms says",
+        expected: &["last_values_stay"],
+        seeds_max: 500,
+    },
+    Mutant {
+        id: "S29",
+        name: "takes-a-hole-for-a-cleaning",
+        source: "invariant 66",
+        about: "where a log is compacted, recovery takes records that never reached the device for some that a cleaner took out",
+        expected: &["unclean_is_recovered", "recovery_keeps_synced", "prefixes_agree", "last_values_stay"],
+        seeds_max: 1000,
+    },
 ];
 
 /// The mutant with this id or name.

@@ -148,6 +148,9 @@ pub struct Workload {
     /// After how many records a producer has written everything that it wanted to; without it, it never has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records: Option<u64>,
+    /// Of how many keys each record has one, and some delete theirs; without it records have no keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<u32>,
     /// How the members of a group share its partitions.
     #[serde(default, skip_serializing_if = "is_default")]
     pub assigning: Assigning,

@@ -63,6 +63,7 @@ fn drawn(draws: &Draws) -> Scenario {
         idempotent: true,
         gives_up: None,
         records: None,
+        keys: None,
         assigning: Assigning::default(),
     }];
     if draws.chance("consume", 0, 50) {
@@ -89,7 +90,7 @@ fn drawn(draws: &Draws) -> Scenario {
     workloads.extend(operators(draws, &workloads[0]));
     let nodes = Nodes::draw(draws, &workloads);
     let (replicas, min_insync_replicas) = (replicas.min(nodes.brokers as i16), min_insync_replicas.min(nodes.brokers));
-    let configs = retention(draws);
+    let configs = compaction(draws, &mut workloads).unwrap_or_else(|| retention(draws));
     let orders = Topic { name: "orders".into(), partitions, replicas, min_insync_replicas, configs };
     let mut topics = vec![orders.clone()];
     if draws.chance("recreate", 0, 20) {
@@ -141,6 +142,7 @@ pub fn load(seed: u64) -> Scenario {
         idempotent: true,
         gives_up: None,
         records: None,
+        keys: None,
         assigning: Assigning::default(),
     };
     let orders =
@@ -156,6 +158,25 @@ pub fn load(seed: u64) -> Scenario {
         workloads: vec![produce],
         expect: Expect::default(),
     }
+}
+
+/// How the topic keeps the last record of each key, if it does, and of how few keys the records are. Nobody deletes its records
+/// by hand then: that is not allowed.
+fn compaction(draws: &Draws, workloads: &mut [Workload]) -> Option<BTreeMap<String, String>> {
+    let is_on = draws.chance("compaction", 0, 20);
+    if !is_on || workloads.iter().any(|workload| workload.kind == WorkloadKind::DeleteRecords) {
+        return None;
+    }
+    let keys = draws.log_between("keys", 0, 2, 60) as u32;
+    workloads.iter_mut().for_each(|workload| workload.keys = Some(keys));
+    let configs = [
+        ("cleanup.policy", "compact".to_string()),
+        ("min.cleanable.dirty.ratio", "0.05".to_string()),
+        ("segment.bytes", draws.log_between("compacted-segment", 0, 512, 8_192).to_string()),
+        ("delete.retention.ms", draws.log_between("delete-retention", 0, 15_000, 60_000).to_string()),
+        ("file.delete.delay.ms", "1000".to_string()),
+    ];
+    Some(configs.map(|(key, value)| (key.to_string(), value)).into())
 }
 
 /// How the topic lets go of its records, if it does: some seconds' worth, or some segments.

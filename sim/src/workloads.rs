@@ -310,8 +310,12 @@ async fn failed(error: &ConsumerError) {
     time::sleep(Duration::from_millis(200)).await;
 }
 
+/// Where a record without a value says whose it is.
+const TAG_HEADER: &str = "tag";
+
 fn polled(record: &ConsumerRecord, reader: u32) {
-    let (offset, tag) = (record.offset, record.value.as_deref().and_then(Tag::from_value));
+    let in_header = || record.headers.iter().find(|header| header.key == TAG_HEADER)?.value.as_deref();
+    let (offset, tag) = (record.offset, record.value.as_deref().or_else(in_header).and_then(Tag::from_value));
     let from = NamedPartition { topic: record.topic.to_string(), partition: record.partition };
     observe::emit(|| match tag {
         Some(tag) => ClientEvent::Polled { from, offset, tag, reader },

@@ -537,8 +537,10 @@ fn properties(cluster: &Cluster) -> Properties {
         ("group.min.session.timeout.ms", "1000"),
         ("group.consumer.session.timeout.ms", "4000"),
         ("group.consumer.heartbeat.interval.ms", "700"),
-        // The ledger takes a log for a run of batches without gaps.
-        ("log.cleaner.enable", "false"),
+        // What may be cleaned is there soon, in small segments.
+        ("offsets.topic.segment.bytes", "4096"),
+        ("log.cleaner.backoff.ms", "700"),
+        ("log.cleaner.min.cleanable.ratio", "0.1"),
         ("broker.session.timeout.ms", "3000"),
         ("broker.heartbeat.interval.ms", "500"),
         ("replica.lag.time.max.ms", "2000"),

@@ -150,6 +150,8 @@ pub struct CleanedSegment {
     pub(crate) directory: String,
     pub(crate) disk: Disk,
     pub(crate) log: Identity,
+    /// Up to where its records were looked at: what lies above is as it was.
+    pub(crate) cleaned_to: Offset,
     pub(crate) batches: Vec<CleanedBatch>,
 }
 
@@ -322,8 +324,9 @@ impl Cleaning {
         let mut output =
             Output { segment, pending: Vec::new(), config: &self.config, limit: self.cleaner.io_buffer_bytes };
         let (mut observed, mut changed) = (Vec::new(), group.len() > 1);
-        // Where one takes the place of several, its end says after a crash which ones those are.
-        let ends_in = group.iter().rposition(|source| source.size > 0).filter(|_| group.len() > 1);
+        // Its last batch stays, if without records: its end says after a crash whose place it takes, and that nothing is missing
+        // before the next segment. What does lack there was never on the device.
+        let ends_in = group.iter().rposition(|source| source.size > 0);
         for (at, source) in group.iter().enumerate() {
             let mut batches = self.batches(source);
             while let Some(Batch { header, bytes, is_last }) = batches.next()? {
@@ -364,6 +367,7 @@ impl Cleaning {
             directory: self.directory.clone(),
             disk: self.disk.clone(),
             log: self.log.clone(),
+            cleaned_to: last.end_offset.min(self.rules.first_uncleanable),
             batches: observed,
         }))
     }

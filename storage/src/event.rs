@@ -136,13 +136,14 @@ pub enum LogEvent {
         to: Offset,
     },
     /// Some records of closed segments were removed, for others have their keys or their time is over; the log's beginning
-    /// and end stay. Until this is durable, a crash may undo it.
+    /// and end stay. Told when the new files are about to take the place of the old ones: what fails in the middle is finished
+    /// by the next start, and until this is durable a crash may undo it.
     Cleaned {
         /// Whose log.
         partition: TopicPartition,
         /// The first offset of the segments that were cleaned.
         from: Offset,
-        /// One past their last offset.
+        /// Up to where their records were looked at.
         to: Offset,
         /// The batches that are gone or have another CRC now, in order.
         batches: Vec<CleanedBatch>,

@@ -358,8 +358,7 @@ impl Loading {
         let (mut expected, mut before) = (*first, *first);
         let mut torn = false;
         for base in bases {
-            let fits = *base == expected || (self.gaps && *base > expected);
-            torn |= !fits;
+            torn |= *base != expected && !self.may_be_cleaned(expected, *base);
             if torn {
                 self.drop_segment(*base)?;
                 continue;
@@ -381,6 +380,20 @@ impl Loading {
             self.segments.push(segment);
         }
         Ok(())
+    }
+
+    /// Whether what is missing between a segment that ends at `expected` and the next may be gone for good reason: Kafka's
+    /// cleaner leaves such gaps, and a cut within a gap may. Above the recovery point it counts as never having been on the
+    /// device: ours leaves each segment its last batch.
+    fn may_be_cleaned(&self, expected: Offset, base: Offset) -> bool {
+        if !self.gaps || base < expected {
+            return false;
+        }
+        if base > self.recovery_point && runtime::mutant!("S29") {
+            runtime::mutant_diverged!("S29");
+            return true;
+        }
+        base <= self.recovery_point
     }
 
     /// Removes a segment that does not continue the log.

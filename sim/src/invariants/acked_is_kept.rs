@@ -39,8 +39,10 @@ impl Invariant for AckedIsKept {
     }
 
     fn at_end(&mut self, ledger: &mut Ledger, end: &End) -> Result<(), String> {
-        // What was deleted, which No. 62 judges, is not lost.
-        self.acknowledged.retain(|_, (partition, offset)| *offset >= ledger.deleted_by_name(partition));
+        // What was deleted, which No. 62 judges, is not lost, nor what a cleaner took out, which No. 63 does.
+        self.acknowledged.retain(|_, (partition, offset)| {
+            *offset >= ledger.deleted_by_name(partition) && !ledger.is_removed(partition, *offset)
+        });
         let lost = self.acknowledged.len();
         match self.acknowledged.first_key_value() {
             Some((tag, (partition, offset))) if end.drained => {

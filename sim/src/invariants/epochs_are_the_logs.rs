@@ -4,7 +4,7 @@
 
 use super::Invariant;
 use crate::{
-    ledger::{Ledger, Replica},
+    ledger::{Cleaned, Ledger, Replica},
     observed::{Fact, Observed},
 };
 use protocol::ids::{BrokerId, LeaderEpoch, Offset, TopicPartition};
@@ -27,6 +27,30 @@ fn recomputed(replica: &Replica, start: Offset) -> Vec<(LeaderEpoch, Offset)> {
         }
     }
     epochs
+}
+
+/// What a log that was copied after a cleaning knows: nothing of epochs of which all batches are gone, and others from the first
+/// batch that is not.
+fn as_cleaned(
+    expected: &mut Vec<(LeaderEpoch, Offset)>,
+    known: &[(LeaderEpoch, Offset)],
+    replica: &Replica,
+    cleaned: &Cleaned,
+) {
+    let start_of = |epoch| known.iter().find(|(known, _)| *known == epoch).map(|(_, start)| *start);
+    let are_gone = |from: Offset, to: Offset, epoch| {
+        let mut batches = replica.log.between(from, to).iter().filter(|batch| batch.leader_epoch == epoch);
+        batches.all(|batch| cleaned.is_gone(batch.base_offset))
+    };
+    expected.retain_mut(|(epoch, start)| match start_of(*epoch) {
+        Some(later) => {
+            if later > *start && are_gone(*start, later, *epoch) {
+                *start = later;
+            }
+            true
+        }
+        None => !are_gone(*start, replica.log_end_offset, *epoch),
+    });
 }
 
 impl Invariant for EpochsAreTheLogs {
@@ -55,7 +79,10 @@ impl Invariant for EpochsAreTheLogs {
         let begins = known.first().map_or(replica.log_end_offset, |(_, start)| *start);
         let first = Some(begins).filter(|start| *start <= deleted);
         let start = replica.log_start_offset.max(first.unwrap_or(Offset::ZERO));
-        let (expected, end) = (recomputed(replica, start), replica.log_end_offset);
+        let (mut expected, end) = (recomputed(replica, start), replica.log_end_offset);
+        if let Some(cleaned) = ledger.cleaned(*partition) {
+            as_cleaned(&mut expected, &known, replica, cleaned);
+        }
         let rising = known.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1);
         let same = known.strip_prefix(&*expected).is_some_and(|more| match more {
             [] => true,
@@ -103,6 +130,27 @@ mod tests {
         };
         let entries = known.iter().map(entry).collect();
         story.log(1, LogEvent::Epochs { partition: orders(), entries })
+    }
+
+    #[test]
+    fn of_an_epoch_whose_first_batches_are_gone_less_is_known_and_of_no_other() {
+        let cleaned = |gone: &[i64]| {
+            let story = Story::new(EpochsAreTheLogs::default()).append(1, 0, 2, 9, Origin::Leader);
+            let story = story.append(1, 1, 2, 9, Origin::Leader).append(1, 2, 5, 9, Origin::Leader);
+            let batch = |at: &i64| storage::event::CleanedBatch {
+                base_offset: Offset(*at),
+                last_offset: Offset(*at),
+                crc: None,
+                removed: vec![],
+            };
+            let batches = gone.iter().map(batch).collect();
+            story.log(1, LogEvent::Cleaned { partition: orders(), from: Offset(0), to: Offset(2), batches })
+        };
+        assert!(tell(cleaned(&[0]), &[(2, 0), (5, 2)]).is_ok());
+        assert!(tell(cleaned(&[0]), &[(2, 1), (5, 2)]).is_ok());
+        assert!(tell(cleaned(&[0]), &[(5, 2)]).is_err());
+        assert!(tell(cleaned(&[0, 1]), &[(5, 2)]).is_ok());
+        assert!(tell(cleaned(&[1]), &[(2, 1), (5, 2)]).is_err());
     }
 
     #[test]

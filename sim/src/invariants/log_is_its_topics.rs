@@ -19,6 +19,12 @@ pub struct LogIsItsTopics {
     known: BTreeSet<(BrokerId, TopicPartition)>,
 }
 
+impl LogIsItsTopics {
+    fn is_written(&self, ledger: &Ledger, (of, at, epoch, crc): (TopicPartition, Offset, LeaderEpoch, u32)) -> bool {
+        self.written.contains(&(of, at, epoch, ledger.written_crc(of, at, crc)))
+    }
+}
+
 impl Invariant for LogIsItsTopics {
     fn name(&self) -> &'static str {
         "log_is_its_topics"
@@ -33,13 +39,14 @@ impl Invariant for LogIsItsTopics {
         match observed.fact {
             Fact::Log(LogEvent::Appended { partition, base_offset, leader_epoch, crc, .. }) => {
                 self.known.insert((broker, *partition));
-                self.written.insert((*partition, *base_offset, *leader_epoch, *crc));
+                let crc = ledger.written_crc(*partition, *base_offset, *crc);
+                self.written.insert((*partition, *base_offset, *leader_epoch, crc));
                 Ok(())
             }
             Fact::Log(LogEvent::Recovered { partition, base_offset, leader_epoch, crc, .. })
                 // The leader epoch is not under the CRC: one that rotted shows by what follows it, and may be the last one left.
                 if ledger.rot_at(broker, *partition) != Some(*base_offset)
-                    && !self.written.contains(&(*partition, *base_offset, *leader_epoch, *crc)) =>
+                    && !self.is_written(ledger, (*partition, *base_offset, *leader_epoch, *crc)) =>
             {
                 Err(format!(
                     "{partition}: broker {broker} found batch {crc:08x} of leader epoch {leader_epoch} at offset \

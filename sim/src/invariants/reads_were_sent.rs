@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn a_record_of_another_partition_is_found() {
         let elsewhere = NamedPartition { topic: "elsewhere".into(), ..named() };
-        let sent = ClientEvent::SendInvoked { to: elsewhere, tag: tag(1), safe: true };
+        let sent = ClientEvent::SendInvoked { to: elsewhere, tag: tag(1), safe: true, keyed: None };
         assert!(Story::new(ReadsWereSent::default()).client(sent).polled(1, 5, 0).verdict.is_err());
     }
 }

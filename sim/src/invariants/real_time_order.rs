@@ -29,7 +29,7 @@ impl Invariant for RealTimeOrder {
 
     fn check(&mut self, _ledger: &mut Ledger, observed: &Observed<'_>) -> Result<(), String> {
         match observed.fact {
-            Fact::Client(ClientEvent::SendInvoked { to, tag, safe: true }) => {
+            Fact::Client(ClientEvent::SendInvoked { to, tag, safe: true, .. }) => {
                 if let Some(offset) = self.acknowledged.get(to) {
                     self.at_invocation.insert(*tag, *offset);
                 }

@@ -37,6 +37,8 @@ impl Invariant for RecoveryKeepsSynced {
         // What was to begin anew, at its leader's start, may have been emptied when the disk refused the rest.
         let floor = if replica.emptying { Offset::ZERO } else { floor };
         let floor = ledger.rot_at(broker, *partition).map_or(floor, |rot| floor.min(rot));
+        // A log that is cut there ends with the last batch that no cleaner took out.
+        let floor = ledger.cleaned(*partition).map_or(floor, |of| of.begin_of_gone(floor));
         if *log_end_offset < floor {
             return Err(format!(
                 "{partition}: broker {broker} had {floor} on its device and recovered {log_end_offset}"

@@ -226,7 +226,7 @@ impl<I: Invariant> Story<I> {
     }
 
     pub fn invoked(self, operation: u64) -> Self {
-        self.client(ClientEvent::SendInvoked { to: named(), tag: tag(operation), safe: true })
+        self.client(ClientEvent::SendInvoked { to: named(), tag: tag(operation), safe: true, keyed: None })
     }
 
     pub fn polled(self, operation: u64, offset: i64, reader: u32) -> Self {

@@ -35,7 +35,9 @@ impl Invariant for UncleanIsRecovered {
         let Some(recovered) = self.unclean.remove(&(broker, *partition)) else { return Ok(()) };
         let Some(replica) = ledger.replica(broker, *partition) else { return Ok(()) };
         let unknown = replica.synced.max(*log_start_offset).min(*log_end_offset);
-        if unknown == *log_end_offset || recovered.is_some_and(|(from, to)| from <= unknown && to == *log_end_offset) {
+        // What a cleaner took out is not there to go through.
+        let end = ledger.cleaned(*partition).map_or(*log_end_offset, |of| of.begin_of_gone(*log_end_offset));
+        if unknown >= end || recovered.is_some_and(|(from, to)| from <= unknown && to >= end) {
             return Ok(());
         }
         Err(format!(
@@ -53,7 +55,8 @@ impl Invariant for UncleanIsRecovered {
             }
             Fact::Log(LogEvent::Recovered { partition, base_offset, last_offset, .. }) => {
                 if let Some(recovered) = self.unclean.get_mut(&(observed.broker, *partition)) {
-                    let from = recovered.filter(|(_, to)| to == base_offset).map_or(*base_offset, |(from, _)| from);
+                    let begin = ledger.cleaned(*partition).map_or(*base_offset, |of| of.begin_of_gone(*base_offset));
+                    let from = recovered.filter(|(_, to)| *to >= begin).map_or(begin, |(from, _)| from);
                     *recovered = Some((from, last_offset.plus(1)));
                 }
             }

@@ -1,6 +1,6 @@
 //! Pure. What became of the replicas' logs.
 
-use super::{Batch, Ledger, Replica};
+use super::{Batch, Cleaned, Ledger, Replica};
 use protocol::ids::{BrokerId, Offset, TopicPartition};
 use storage::event::LogEvent;
 
@@ -31,53 +31,69 @@ impl Ledger {
         if matches!(event, LogEvent::Deleted { .. }) || self.is_late(broker, event) {
             return;
         }
+        if let LogEvent::StartAdvanced { to, .. } = event {
+            let deleted = self.deleted.entry(of).or_default();
+            *deleted = (*deleted).max(*to);
+        }
         let node = self.nodes.entry(broker).or_default();
-        let replica = node.replicas.entry(of).or_default();
+        let cleaned = self.cleaned.entry(of).or_default();
+        node.replicas.entry(of).or_default().log_event(cleaned, event);
+    }
+}
+
+impl Replica {
+    fn log_event(&mut self, cleaned: &mut Cleaned, event: &LogEvent) {
         match event {
             LogEvent::Opened { log_start_offset, log_end_offset, .. } => {
                 // What recovery went through is what the device had: un-synced truncations come undone by a power loss.
-                let (recovered, synced) = (std::mem::take(&mut replica.recovered), replica.synced);
+                let (recovered, synced) = (std::mem::take(&mut self.recovered), self.synced);
                 if let Some(first) = recovered.first() {
-                    replica.cut(first.base_offset);
-                    recovered.into_iter().for_each(|batch| replica.log.push(batch));
+                    self.cut(first.base_offset);
+                    let end = recovered.last().map_or(first.base_offset, Batch::end);
+                    let gone = cleaned.gone_between(end, *log_end_offset);
+                    recovered.iter().copied().chain(gone).for_each(|batch| self.log.push(batch));
                 }
-                replica.cut(*log_end_offset);
-                (replica.cut_from, replica.writing, replica.emptying) = (None, Offset::ZERO, false);
-                replica.log_start_offset = *log_start_offset;
-                replica.log_end_offset = *log_end_offset;
+                self.cut(*log_end_offset);
+                (self.cut_from, self.writing, self.emptying) = (None, Offset::ZERO, false);
+                self.log_start_offset = *log_start_offset;
+                self.log_end_offset = *log_end_offset;
                 // To go through what is on the device takes nothing from it.
-                replica.synced = synced.min(*log_end_offset);
-                replica.high_watermark = Offset::ZERO;
+                self.synced = synced.min(*log_end_offset);
+                self.high_watermark = Offset::ZERO;
             }
-            LogEvent::Recovered { .. } => replica.recovered.extend(batch_of(event)),
+            LogEvent::Recovered { .. } => {
+                let batch = batch_of(event).map(|batch| cleaned.as_written(batch));
+                let before = self.recovered.last().map(Batch::end).zip(batch);
+                let gone = before.map(|(end, batch)| cleaned.gone_between(end, batch.base_offset));
+                self.recovered.extend(gone.into_iter().flatten().chain(batch));
+            }
             LogEvent::Appended { last_offset, .. } => {
-                batch_of(event).into_iter().for_each(|batch| replica.log.push(batch));
-                replica.log_end_offset = last_offset.plus(1);
+                if let Some(batch) = batch_of(event).map(|batch| cleaned.as_written(batch)) {
+                    let gone = cleaned.gone_between(self.log_end_offset, batch.base_offset);
+                    gone.chain([batch]).for_each(|batch| self.log.push(batch));
+                }
+                self.log_end_offset = last_offset.plus(1);
             }
+            LogEvent::Cleaned { batches, .. } => cleaned.observe(&self.log, batches),
             LogEvent::Truncated { to, from, .. } => {
-                let (lowest, highest) = replica.cut_from.unwrap_or((*to, *from));
-                replica.cut_from = Some((lowest.min(*to), highest.max(*from)));
-                replica.cut(*to);
-                replica.log_start_offset = replica.log_start_offset.min(*to);
-                replica.log_end_offset = *to;
+                let (lowest, highest) = self.cut_from.unwrap_or((*to, *from));
+                self.cut_from = Some((lowest.min(*to), highest.max(*from)));
+                self.cut(*to);
+                self.log_start_offset = self.log_start_offset.min(*to);
+                self.log_end_offset = *to;
             }
-            LogEvent::Emptying { .. } => replica.emptying = true,
+            LogEvent::Emptying { .. } => self.emptying = true,
             LogEvent::Restarted { at, .. } => {
-                let Replica { unclean, damaged, .. } = *replica;
-                *replica =
-                    Replica { log_start_offset: *at, log_end_offset: *at, unclean, damaged, ..Replica::default() };
+                let Replica { unclean, damaged, .. } = *self;
+                *self = Replica { log_start_offset: *at, log_end_offset: *at, unclean, damaged, ..Replica::default() };
             }
             LogEvent::Synced { up_to, .. } => {
-                replica.synced = replica.synced.max(*up_to);
-                replica.cut_from = replica.cut_from.filter(|(to, _)| up_to < to);
+                self.synced = self.synced.max(*up_to);
+                self.cut_from = self.cut_from.filter(|(to, _)| up_to < to);
             }
-            LogEvent::StartAdvanced { to, .. } => {
-                replica.log_start_offset = *to;
-                let deleted = self.deleted.entry(of).or_default();
-                *deleted = (*deleted).max(*to);
-            }
-            LogEvent::Epochs { .. } | LogEvent::Cleaned { .. } | LogEvent::Deleted { .. } => {}
-            LogEvent::Failed { writing, .. } => replica.writing = replica.writing.max(*writing),
+            LogEvent::StartAdvanced { to, .. } => self.log_start_offset = *to,
+            LogEvent::Epochs { .. } | LogEvent::Deleted { .. } => {}
+            LogEvent::Failed { writing, .. } => self.writing = self.writing.max(*writing),
         }
     }
 }

@@ -32,8 +32,9 @@ pub(super) async fn run(cluster: Cluster, topics: Vec<String>, partitions: Vec<P
     let mut ends: BTreeMap<PartitionName, Offset> = BTreeMap::new();
     for (operation, partition) in partitions.iter().enumerate() {
         let tag = Tag { writer: Tag::DRAIN_WRITER, operation: operation as u64 };
-        observe::emit(|| ClientEvent::SendInvoked { to: named(partition), tag, safe: true });
-        let record = ProducerRecord::value(tag.to_value().to_vec());
+        observe::emit(|| ClientEvent::SendInvoked { to: named(partition), tag, safe: true, keyed: None });
+        // Where records are kept by their keys, one has to have a key.
+        let record = ProducerRecord::value(tag.to_value().to_vec()).with_key(&b"drain"[..]);
         let metadata = producer
             .send(&partition.topic, Some(partition.partition), record)
             .await

@@ -1,8 +1,8 @@
 //! Writes tagged records to the partitions of a topic in turn, at a rate, and tells what became of each.
 
-use super::named;
+use super::{TAG_HEADER, named};
 use crate::{
-    event::{ClientEvent, Tag},
+    event::{ClientEvent, Keyed, Tag},
     scenario::{Acks, Workload},
 };
 use client::{
@@ -10,7 +10,7 @@ use client::{
     cluster::Cluster,
     producer::{self, ProduceErrorKind, Producer, ProducerOptions, ProducerRecord},
 };
-use protocol::ids::PartitionIndex;
+use protocol::{ids::PartitionIndex, record_batch::Header};
 use runtime::{observe, sync::Shutdown, task, time};
 use std::time::Duration;
 
@@ -44,8 +44,9 @@ pub(super) async fn run(cluster: Cluster, workload: &Workload, partitions: i32, 
         let partition = PartitionIndex((operation % partitions as u64) as i32);
         let to = PartitionName::new(&workload.topic, partition);
         let tag = Tag { writer, operation };
-        observe::emit(|| ClientEvent::SendInvoked { to: named(&to), tag, safe });
-        let record = ProducerRecord::value(tag.to_value().to_vec());
+        let keyed = workload.keys.map(|keys| Keyed::of(tag, keys));
+        observe::emit(|| ClientEvent::SendInvoked { to: named(&to), tag, safe, keyed });
+        let record = record(tag, keyed);
         match producer.enqueue(&workload.topic, Some(partition), record).await {
             Ok(delivery) if workload.waits => settle(to, tag, safe, delivery).await,
             Ok(delivery) => drop(task::spawn(settle(to, tag, safe, delivery))),
@@ -57,6 +58,19 @@ pub(super) async fn run(cluster: Cluster, workload: &Workload, partitions: i32, 
         }
     }
     producer.flush().await;
+}
+
+/// The record of a tag. One that deletes its key has no value to say whose it is.
+fn record(tag: Tag, keyed: Option<Keyed>) -> ProducerRecord {
+    let value = tag.to_value().to_vec();
+    match keyed {
+        None => ProducerRecord::value(value),
+        Some(Keyed { key, deletes: false }) => ProducerRecord::value(value).with_key(key.to_be_bytes().to_vec()),
+        Some(Keyed { key, deletes: true }) => {
+            let tag = Header { key: TAG_HEADER.into(), value: Some(value.into()) };
+            ProducerRecord { headers: vec![tag], ..ProducerRecord::default() }.with_key(key.to_be_bytes().to_vec())
+        }
+    }
 }
 
 async fn settle(to: PartitionName, tag: Tag, safe: bool, delivery: producer::Delivery) {

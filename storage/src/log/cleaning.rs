@@ -103,8 +103,26 @@ impl Log {
             first_dirty: self.first_dirty_offset,
             log_start_offset: self.log_start_offset,
             log_end_offset: self.log_end_offset(),
-            last_stable_offset: self.last_stable_offset(high_watermark).min(self.log_end_offset()),
+            last_stable_offset: self.cleanable_below(high_watermark),
         }
+    }
+
+    /// Up to where records are certain: what is not committed may yet be cut.
+    fn cleanable_below(&self, high_watermark: Offset) -> Offset {
+        let stable = self.last_stable_offset(high_watermark).min(self.log_end_offset());
+        if stable < self.log_end_offset() && runtime::mutant!("S27") {
+            runtime::mutant_diverged!("S27");
+            return self.log_end_offset();
+        }
+        stable
+    }
+
+    fn delete_retention_ms(&self) -> i64 {
+        if runtime::mutant!("S28") {
+            runtime::mutant_diverged!("S28");
+            return 0;
+        }
+        self.config.delete_retention_ms
     }
 
     fn stretches(&self) -> Vec<Stretch> {
@@ -133,7 +151,7 @@ impl Log {
         };
         let rules = Rules {
             now,
-            delete_retention_ms: self.config.delete_retention_ms,
+            delete_retention_ms: self.delete_retention_ms(),
             first_uncleanable: cleanable.first_uncleanable,
             producers: LastOfProducers::of(&self.producers),
             budget: DECOMPRESSED_BYTES_MAX,
@@ -187,8 +205,11 @@ impl Log {
     }
 
     fn swap(&mut self, place: Range<usize>, cleaned: CleanedSegment) -> Result<DeletedFiles, LogError> {
-        let CleanedSegment { mut segment, batches, .. } = cleaned;
+        let CleanedSegment { mut segment, cleaned_to: to, batches, .. } = cleaned;
         self.gaps = true;
+        // Told before the first rename: what fails in the middle is finished by the next start.
+        let (partition, from) = (self.partition, segment.base_offset);
+        runtime::observe::emit(|| LogEvent::Cleaned { partition, from, to, batches });
         self.rename_all(&segment, CLEANED_SUFFIX, SWAP_SUFFIX)?;
         let mut deleted = DeletedFiles::default();
         let newest = self.snapshots.last().copied();
@@ -205,10 +226,8 @@ impl Log {
         }
         self.rename_all(&segment, SWAP_SUFFIX, "")?;
         segment.take_place();
-        let (partition, from, to) = (self.partition, segment.base_offset, segment.end_offset);
         self.segments.splice(place, [segment]);
         self.durability.names_changed();
-        runtime::observe::emit(|| LogEvent::Cleaned { partition, from, to, batches });
         Ok(deleted)
     }
 

@@ -512,7 +512,8 @@ fn segments_that_became_small_are_merged() {
         put(&mut log, &[(1, true)], 101);
         log.roll(NOW).expect("a healthy disk");
         clean_all(&mut log, &disk, CleanerConfig::default(), 102).await.expect("it is dirty");
-        assert!(log.segment_count() <= before.0 / 2, "{} of {}", log.segment_count(), before.0);
+        // Each keeps its last batch, if without records.
+        assert!(log.segment_count() * 3 <= before.0 * 2, "{} of {}", log.segment_count(), before.0);
         let indexes = |log: &Log| (log.offset_for_timestamp(WallMillis(58), log.log_end_offset()), contents(log));
         let (found, kept) = indexes(&log);
         assert_eq!(found.expect("it can be read").expect("a record").offset, Offset(116));
@@ -647,6 +648,27 @@ fn a_follower_takes_gaps_where_the_topic_is_compacted_and_remembers_it() {
 }
 
 #[test]
+fn what_never_reached_the_device_is_not_taken_for_cleaned() {
+    for (recovery_point, end) in [(0, 1), (2, 3)] {
+        simulated(1, move |disk, _| async move {
+            let mut log = create(&disk, compacted()).await;
+            put(&mut log, &[(1, true)], 1);
+            put(&mut log, &[(2, true)], 2);
+            assert!(log.roll(NOW).expect("a healthy disk"));
+            put(&mut log, &[(3, true)], 3);
+            drop(log);
+            // The second batch is lost whole: what is left of its segment is sound.
+            let path = format!("{DIRECTORY}/{:020}.log", 0);
+            let first = disk.open(&path, runtime::disk::Open::Existing).expect("it is there");
+            first.truncate(first.len().expect("it is there") / 2).expect("a healthy disk");
+            let recovery = Recovery::Unclean { recovery_point: Offset(recovery_point) };
+            let log = open(&disk, compacted(), recovery).await.expect("it opens");
+            assert_eq!(log.log_end_offset(), Offset(end), "with the recovery point {recovery_point}");
+        });
+    }
+}
+
+#[test]
 fn a_cut_within_a_gap_takes_nothing_before_it() {
     simulated(1, |disk, _| async move {
         let mut log = create(&disk, compacted()).await;
@@ -681,9 +703,9 @@ fn an_epoch_whose_first_records_are_gone_still_begins_where_it_did() {
         log.flush().await.expect("a healthy disk");
         clean_all(&mut log, &disk, CleanerConfig::default(), 100).await.expect("it is dirty");
         assert_eq!(log.epochs(), epochs);
+        let recovery = Recovery::Unclean { recovery_point: log.recovery_point() };
         drop(log);
         platter.power_loss();
-        let recovery = Recovery::Unclean { recovery_point: Offset(0) };
         let log = open(&disk, tiny(), recovery).await.expect("it opens");
         assert_eq!(log.epochs(), epochs);
     });

@@ -447,7 +447,7 @@ mod tests {
         let mut events = Vec::new();
         for operation in 0..3 {
             let offset = Some(protocol::ids::Offset(operation as i64));
-            events.push(ClientEvent::SendInvoked { to: orders(), tag: tag(operation), safe: true });
+            events.push(ClientEvent::SendInvoked { to: orders(), tag: tag(operation), safe: true, keyed: None });
             events.push(ClientEvent::SendAcknowledged { to: orders(), tag: tag(operation), offset, safe: true });
         }
         for (at, operation) in drained.iter().enumerate() {
