@@ -109,7 +109,6 @@ impl ConsumerGroup {
         let changed = Changed { subscription: subscription_changed, topics: false };
         let stepped = self.step_on(draft, &member, changed, Some(&owned), around).map_err(|error| error.code())?;
         let Stepped { records, current, refreshed, .. } = stepped;
-        runtime::reachable!("a classic member joins a consumer group");
         let answer = JoinAnswer {
             error: ErrorCode::None,
             generation: Generation(current.member_epoch.0),

@@ -1,8 +1,8 @@
 //! Pure. A consumer group out of a classic group that has members: `ConsumerGroup.fromClassicGroup`.
 
-use super::topics::{self, Topics};
+use super::topics::Topics;
 use crate::embedded;
-use crate::ids::{Generation, GroupEpoch, GroupId, MemberEpoch, TopicName};
+use crate::ids::{Generation, GroupEpoch, GroupId, MemberEpoch};
 use crate::migration::Migrant;
 use crate::record::{
     ClassicMember, ConsumerGroupValue, CurrentAssignmentValue, MemberState, MemberValue, Record, TopicPartitions,
@@ -20,6 +20,10 @@ const TWICE: &str = "a partition is assigned to several members";
 /// The records of a consumer group in which everybody has what it had in the classic group: its epoch, and that of each member,
 /// is the generation (`ConsumerGroup.fromClassicGroup`, `createConsumerGroupRecords`).
 ///
+/// Nobody knows which topics the leader knew, or whether all that it knew is assigned: a rebalance may have been on. By the hash of
+/// nothing the next heartbeat, which is that of whoever made it a consumer group, has all assigned anew. Kafka counts on that one
+/// to ask for other topics than before, which a static member in its own place does not.
+///
 /// What a member says for the first of its protocols is what is read. A group whose leader gave one partition to several members
 /// is left as it is; Kafka fails there too, as if by accident.
 ///
@@ -32,7 +36,7 @@ pub(crate) fn upgraded(
     topics: &dyn Topics,
 ) -> Result<Vec<Record>, &'static str> {
     let (mut values, mut targets, mut currents) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut named, mut taken) = (BTreeSet::new(), BTreeSet::new());
+    let mut taken = BTreeSet::new();
     for migrant in members {
         let value = value(migrant, topics)?;
         let assigned = assigned(migrant, topics)?;
@@ -41,7 +45,6 @@ pub(crate) fn upgraded(
                 return Err(TWICE);
             }
         }
-        named.extend(value.topics.iter().cloned());
         let (group, member) = (group.clone(), migrant.member.clone());
         values.push(Record::Member { group: group.clone(), member: member.clone(), value: Some(value) });
         targets.push(Record::TargetAssignment {
@@ -52,18 +55,13 @@ pub(crate) fn upgraded(
         currents.push(Record::CurrentAssignment { group, member, value: Some(current(generation, assigned)) });
     }
     let epoch = GroupEpoch(generation.0);
-    let metadata_hash = hash(&named, topics);
-    let value = Some(ConsumerGroupValue { epoch, metadata_hash });
+    let value = Some(ConsumerGroupValue { epoch, metadata_hash: 0 });
     let mut records = values;
     records.push(Record::ConsumerGroup { group: group.clone(), value });
     records.extend(targets);
     records.push(Record::TargetEpoch { group: group.clone(), value: Some(epoch) });
     records.extend(currents);
     Ok(records)
-}
-
-fn hash(named: &BTreeSet<TopicName>, topics: &dyn Topics) -> i64 {
-    topics::metadata_hash(&topics::known(topics, named))
 }
 
 /// What the member said of itself.

@@ -46,7 +46,6 @@ impl GroupShard {
         let records = upgraded(id, classic.generation(), &migrants, topics).map_err(refused)?;
         let mut group = ConsumerGroup::new(id.clone());
         records.iter().for_each(|record| group.apply(record));
-        runtime::reachable!("a classic group with members becomes a consumer group");
         Ok(Upgrade { group, records })
     }
 
@@ -201,7 +200,6 @@ impl GroupShard {
         }
         let legacy = Legacy { group: id.clone(), generation: there.generation(), members };
         let heir = ClassicGroup::inherited(legacy, self.config.classic, clock.now, clock.wall);
-        runtime::reachable!("a consumer group with members becomes a classic group");
         Some((heir, Effects { records: there.delete(), answers: Vec::new() }))
     }
 

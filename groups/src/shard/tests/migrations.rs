@@ -4,4 +4,5 @@
 mod downgrades;
 mod harness;
 mod members;
+mod random;
 mod upgrades;

@@ -50,15 +50,28 @@ fn static_members_keep_their_names_and_one_takes_its_own_place() {
     let [one, two] = story.stable([as_instance(joining("", &[]), "i1"), as_instance(joining("", &[]), "i2")]);
     let generation = story.classic().generation().0;
     let request = HeartbeatRequest { instance: Some("i1".into()), ..beat("one", 0) };
-    // It asks for what it asked for before, and so nothing changes for anybody.
-    assert_eq!(story.hears(&request), Ok((generation, Some(orders(&[0, 1])))));
-    assert_eq!(story.is(), (GroupType::Consumer, "Stable"));
+    // It has what it had; the other keeps what it has too, once it has joined again.
+    assert_eq!(story.hears(&request), Ok((generation + 1, Some(orders(&[0, 1])))));
     assert_eq!(story.beats(&one, generation), Err(ErrorCode::UnknownMemberId));
-    assert_eq!(story.beats(&two, generation), Ok(()));
-    assert_eq!(story.syncs(&two, generation), Told::Synced(vec![2]));
+    assert_eq!(story.beats(&two, generation), Err(ErrorCode::RebalanceInProgress));
+    assert_eq!(story.joins(as_instance(joining(&two, &[2]), "i2")), Told::Joined(generation + 1));
+    assert_eq!(story.syncs(&two, generation + 1), Told::Synced(vec![2]));
+    assert_eq!(story.is(), (GroupType::Consumer, "Stable"));
     let again = as_instance(joining("", &[]), "i2");
-    assert_eq!(story.joins(again), Told::Joined(generation));
-    assert_eq!(story.beats(&two, generation), Err(ErrorCode::UnknownMemberId));
+    assert_eq!(story.joins(again), Told::Joined(generation + 1));
+    assert_eq!(story.beats(&two, generation + 1), Err(ErrorCode::UnknownMemberId));
+}
+
+#[test]
+fn a_rebalance_that_was_on_is_not_forgotten() {
+    let mut story = Story::new();
+    let first = story.join(as_instance(joining("", &[]), "i1"));
+    story.pass(0);
+    let one = story.member(first);
+    assert_eq!((story.told(first), story.is()), (Told::Joined(1), (GroupType::Classic, "CompletingRebalance")));
+    let request = HeartbeatRequest { instance: Some("i1".into()), ..beat("one", 0) };
+    assert_eq!(story.hears(&request), Ok((2, Some(orders(&[0, 1, 2])))));
+    assert_eq!(story.beats(&one, 1), Err(ErrorCode::UnknownMemberId));
 }
 
 #[test]
