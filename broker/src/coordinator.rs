@@ -17,6 +17,7 @@ use groups::{
     consumer::ConsumerGroupConfig,
     effects::Effects,
     ids::TopicName,
+    migration::MigrationPolicy,
     shard::{Answer, Clock, Config, GroupShard},
 };
 use metadata::{
@@ -65,6 +66,10 @@ impl CoordinatorConfig {
                 ..classic::Config::default()
             },
             consumer: consumer_groups(properties),
+            migration: properties
+                .text("group.consumer.migration.policy")
+                .and_then(MigrationPolicy::from_name)
+                .unwrap_or_default(),
             offsets_retention_ms: i64::from(minutes) * 60_000,
             offsets_retention_check_interval_ms: properties.unsigned("offsets.retention.check.interval.ms"),
             offset_metadata_bytes_max: usize::try_from(properties.int("offset.metadata.max.bytes")).unwrap_or(0),

@@ -23,6 +23,7 @@ mod heartbeat;
 mod join;
 mod leave;
 mod messages;
+mod migration;
 mod offsets;
 mod rebalance;
 mod roster;
@@ -32,8 +33,11 @@ mod sync;
 mod tests;
 
 pub use describe::{Description, MemberDescription, Overview};
+pub(crate) use join::distinct;
 pub use leave::Left;
+pub(crate) use messages::rebalance_timeout_ms;
 pub use messages::{Answer, JoinAnswer, JoinMember, JoinRequest, MemberIdentity, SyncAnswer, SyncRequest};
+pub(crate) use migration::Legacy;
 pub use offsets::{CommitClaim, OffsetExpiration};
 
 use crate::effects::Effects;
@@ -183,7 +187,7 @@ impl ClassicGroup {
 
     /// The group as its last record says, coordinated here from now on: every member's session starts anew. If it has more
     /// members than are allowed, it is rebalanced, and whoever joins last is turned away (`GroupMetadataManager.replay`,
-    /// `onLoaded`).
+    /// `onLoaded`). It is rebalanced too if it had just been a consumer group.
     pub fn from_value(
         group: GroupId,
         value: &ClassicGroupValue,
@@ -216,7 +220,9 @@ impl ClassicGroup {
             loaded.leader = leader.or(loaded.roster.first()).cloned();
         }
         loaded.subscribed = loaded.subscribed_topics();
-        if loaded.roster.len() > config.max_size {
+        // Members without a leader were those of a consumer group, and were about to share what others had left.
+        let is_heir = value.leader.is_none() && !loaded.roster.is_empty();
+        if is_heir || loaded.roster.len() > config.max_size {
             // Nobody's join or sync waits yet, so that nothing has to be answered.
             loaded.prepare_rebalance(Moment { now, wall }, &mut Effects::default());
         }
@@ -304,9 +310,14 @@ impl ClassicGroup {
     /// Ends the group here, because another broker coordinates it, or because an append failed: whoever waits is told
     /// `NOT_COORDINATOR` (`GroupMetadataManager.onUnloaded`).
     pub fn unload(&mut self, wall: WallMillis) -> Effects<Answer> {
+        self.end(ErrorCode::NotCoordinator, wall)
+    }
+
+    /// Ends the group here: whoever waits is told why.
+    fn end(&mut self, why: ErrorCode, wall: WallMillis) -> Effects<Answer> {
         let mut out = Effects::default();
         for id in self.roster.ids() {
-            self.answer_waiting(&id, &id, ErrorCode::NotCoordinator, &mut out);
+            self.answer_waiting(&id, &id, why, &mut out);
         }
         self.transition(State::Dead, wall);
         self.roster = Roster::default();

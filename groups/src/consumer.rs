@@ -6,7 +6,9 @@
 //! down, and start anew when a group is loaded. The broker's coordinator drives it: after each decision it applies the records
 //! that it appended, then passes on what the decision says of clocks.
 
+mod classic;
 mod describe;
+mod downgrade;
 mod draft;
 mod heartbeat;
 mod leave;
@@ -19,10 +21,12 @@ mod state;
 mod target;
 mod timers;
 mod topics;
+mod upgrade;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use classic::ClassicJoin;
 pub use describe::{DeleteError, Described, DescribedMember, DescribedPartitions, GroupState, MemberType, Overview};
 pub use heartbeat::{Answer, Heard, Heartbeat};
 pub use leave::Expired;
@@ -32,6 +36,7 @@ pub use request::{HeartbeatError, HeartbeatRequest};
 pub use state::State;
 pub use timers::Timeout;
 pub use topics::{InvalidRegex, Topic, Topics};
+pub(crate) use upgrade::upgraded;
 
 use crate::assignors::Assignor;
 use crate::ids::{GroupId, MemberId, TopicName};
@@ -82,6 +87,11 @@ pub struct Surroundings<'a> {
     pub wall: WallMillis,
     /// A number that nobody had before, for the id of a member that brings none.
     pub random: Uuid,
+}
+
+/// A timeout from the wire, where what is negative is none at all.
+fn millis(timeout_ms: i32) -> Duration {
+    Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0))
 }
 
 /// One consumer group.
@@ -149,11 +159,16 @@ impl ConsumerGroup {
     pub fn on_heard(&mut self, heard: &Heard, now: MonotonicMillis, config: &ConsumerGroupConfig) {
         self.refresh &= !heard.refreshed;
         self.start_timers(&heard.member, now, config);
+        let Some(value) = self.state.members().get(&heard.member) else { return };
+        if value.classic.is_none() {
+            self.timers.stop_joining(&heard.member);
+        } else if heard.joined {
+            self.timers.begin_sync(&heard.member, now, millis(value.rebalance_timeout_ms));
+        }
     }
 
     fn start_timers(&mut self, member: &MemberId, now: MonotonicMillis, config: &ConsumerGroupConfig) {
         let Some(value) = self.state.members().get(member) else { return };
-        let millis = |timeout_ms: i32| Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
         let session =
             value.classic.as_ref().map_or(config.session_timeout, |classic| millis(classic.session_timeout_ms));
         // Members that speak the classic protocol give partitions back by joining again, under timers of their own.

@@ -9,7 +9,7 @@ use protocol::ids::{LeaderEpoch, Offset, PartitionIndex, TopicId, WallMillis};
 use std::collections::{BTreeMap, BTreeSet};
 
 mod codec;
-mod wire;
+pub(crate) mod wire;
 
 pub use codec::RecordError;
 

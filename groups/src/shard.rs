@@ -7,6 +7,7 @@
 
 mod committing;
 mod group;
+mod migrating;
 mod modern;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use crate::{
     consumer::{ConsumerGroupConfig, Heard, Topics},
     effects::{Effects, Ticket},
     ids::{Generation, GroupId, InstanceId, MemberId, TopicName},
+    migration::MigrationPolicy,
     offsets::{GroupOffsets, Offsets},
     record::{ClassicGroupValue, Record},
 };
@@ -46,6 +48,8 @@ pub struct Config {
     pub classic: classic::Config,
     /// Of consumer groups (KIP-848).
     pub consumer: ConsumerGroupConfig,
+    /// Which way groups with members may go over from one protocol to the other.
+    pub migration: MigrationPolicy,
     /// How long the offsets of a group without members are kept, in milliseconds: `offsets.retention.minutes`.
     pub offsets_retention_ms: i64,
     /// How often that is looked at: `offsets.retention.check.interval.ms`.
@@ -59,6 +63,7 @@ impl Default for Config {
         Self {
             classic: classic::Config::default(),
             consumer: ConsumerGroupConfig::default(),
+            migration: MigrationPolicy::default(),
             offsets_retention_ms: 7 * 24 * 3_600_000,
             offsets_retention_check_interval_ms: 600_000,
             offset_metadata_bytes_max: 4_096,
@@ -75,6 +80,8 @@ pub struct GroupShard {
     loading: BTreeMap<GroupId, ClassicGroupValue>,
     /// Whose heartbeat was decided, until its records are applied.
     heard: Option<(GroupId, Heard)>,
+    /// Whether by that a classic group became a consumer group.
+    upgraded: bool,
     /// When which group has something to do, and the other way round.
     due: BTreeSet<(MonotonicMillis, GroupId)>,
     due_of: BTreeMap<GroupId, MonotonicMillis>,
@@ -91,6 +98,7 @@ impl GroupShard {
             offsets: Offsets::default(),
             loading: BTreeMap::new(),
             heard: None,
+            upgraded: false,
             due: BTreeSet::new(),
             due_of: BTreeMap::new(),
             expiry_at: None,
@@ -170,13 +178,14 @@ impl GroupShard {
 
     // ------------------------------------------------------------------------------------------------------- members
 
-    /// JoinGroup. `fresh` is what a new member's id is made of.
+    /// JoinGroup. `fresh` is what a new member's id is made of. A consumer group that has members takes it, and stays what it is.
     pub fn join(
         &mut self,
         group: &GroupId,
         request: JoinRequest,
         ticket: Ticket,
         fresh: Uuid,
+        topics: &dyn Topics,
         clock: Clock,
     ) -> Effects<Answer> {
         let refused = |member, error| Effects::answer(ticket, Answer::Join(JoinAnswer::refused(member, error)));
@@ -184,7 +193,7 @@ impl GroupShard {
         match self.groups.get(group) {
             None if !request.member.is_empty() => return refused(request.member, ErrorCode::UnknownMemberId),
             Some(Group::Consumer(there)) if there.validate_delete().is_err() => {
-                return refused(request.member, ErrorCode::InconsistentGroupProtocol);
+                return self.join_consumer_group(group, request, ticket, fresh, topics, clock);
             }
             // Nobody is left in it, and whoever comes now speaks the other protocol (`maybeDeleteEmptyConsumerGroup`).
             Some(Group::Consumer(there)) => {
@@ -201,9 +210,18 @@ impl GroupShard {
     }
 
     /// SyncGroup.
-    pub fn sync(&mut self, group: &GroupId, request: SyncRequest, ticket: Ticket, clock: Clock) -> Effects<Answer> {
-        let Some(found) = self.groups.get_mut(group).and_then(Group::classic_mut) else {
-            return Effects::answer(ticket, Answer::Sync(SyncAnswer::refused(ErrorCode::UnknownMemberId)));
+    pub fn sync(
+        &mut self,
+        group: &GroupId,
+        request: SyncRequest,
+        ticket: Ticket,
+        topics: &dyn Topics,
+        clock: Clock,
+    ) -> Effects<Answer> {
+        let found = match self.groups.get_mut(group) {
+            Some(Group::Classic(found)) => found,
+            Some(Group::Consumer(_)) => return self.sync_consumer_group(group, &request, ticket, topics, clock),
+            None => return Effects::answer(ticket, Answer::Sync(SyncAnswer::refused(ErrorCode::UnknownMemberId))),
         };
         let effects = found.sync(request, ticket, clock.now, clock.wall);
         self.note_due(group);
@@ -222,8 +240,10 @@ impl GroupShard {
         generation: Generation,
         clock: Clock,
     ) -> Result<(), ErrorCode> {
-        let found = self.groups.get_mut(group).and_then(Group::classic_mut).ok_or(ErrorCode::UnknownMemberId)?;
-        let outcome = found.heartbeat(member, instance, generation, clock.now);
+        let outcome = match self.groups.get_mut(group).ok_or(ErrorCode::UnknownMemberId)? {
+            Group::Classic(found) => found.heartbeat(member, instance, generation, clock.now),
+            Group::Consumer(found) => found.classic_heartbeat(member, instance, generation, clock.now),
+        };
         self.note_due(group);
         outcome
     }
@@ -236,10 +256,16 @@ impl GroupShard {
         &mut self,
         group: &GroupId,
         leaving: Vec<MemberIdentity>,
+        topics: &dyn Topics,
         clock: Clock,
     ) -> (Result<Vec<Left>, ErrorCode>, Effects<Answer>) {
-        let Some(found) = self.groups.get_mut(group).and_then(Group::classic_mut) else {
-            return (Err(ErrorCode::UnknownMemberId), Effects::default());
+        let found = match self.groups.get_mut(group) {
+            Some(Group::Classic(found)) => found,
+            Some(Group::Consumer(_)) => {
+                let (left, effects) = self.leave_consumer_group(group, leaving, topics, clock);
+                return (Ok(left), effects);
+            }
+            None => return (Err(ErrorCode::UnknownMemberId), Effects::default()),
         };
         let left = found.leave(leaving, clock.now, clock.wall);
         self.note_due(group);
@@ -313,7 +339,11 @@ impl GroupShard {
             match self.groups.get_mut(&group) {
                 Some(Group::Classic(found)) => effects.extend(found.expire(clock.now, clock.wall)),
                 // Its clocks stop when what is decided here is applied.
-                Some(Group::Consumer(found)) => effects.records.extend(found.expire(clock.now, topics).records),
+                Some(Group::Consumer(found)) => {
+                    let expired = found.expire(clock.now, topics);
+                    let going = expired.members.into_keys().collect();
+                    effects.extend(self.fence(&group, &going, expired.records, topics, clock));
+                }
                 None => {}
             }
             self.forget_due(&group);

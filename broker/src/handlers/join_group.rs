@@ -36,10 +36,12 @@ pub(super) fn handle(services: &Arc<Services>, context: &RequestContext, request
     let (context, commit_within) = (context.clone(), services.settings.offsets_commit_timeout);
     let group = GroupId::from(request.group_id.as_str());
     let asked = asked(&context, &request);
+    let topics = shard.topics();
     Outcome::Waiting(Box::pin(async move {
         let fresh = rand::uuid();
-        let joined = shard
-            .decide_and_wait(commit_within, |groups, ticket, clock| groups.join(&group, asked, ticket, fresh, clock));
+        let joined = shard.decide_and_wait(commit_within, |groups, ticket, clock| {
+            groups.join(&group, asked, ticket, fresh, &topics, clock)
+        });
         let joined = match joined.await {
             Ok(shard::Answer::Join(joined)) => joined,
             Ok(shard::Answer::Sync(_)) => JoinAnswer::refused(member, ErrorCode::UnknownServerError),

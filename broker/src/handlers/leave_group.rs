@@ -35,7 +35,8 @@ pub(super) fn handle(services: &Arc<Services>, context: &RequestContext, request
     } else {
         vec![MemberIdentity { member: request.member_id.as_str().into(), instance: None }]
     };
-    let decided = shard.decide(|groups, clock| groups.leave(&group, leaving, clock));
+    let topics = shard.topics();
+    let decided = shard.decide(|groups, clock| groups.leave(&group, leaving, &topics, clock));
     let (services, context) = (services.clone(), context.clone());
     Outcome::Waiting(Box::pin(async move {
         let left = committed(&services, decided).await;

@@ -42,9 +42,10 @@ pub(super) fn handle(services: &Arc<Services>, context: &RequestContext, request
             .map(|given| (given.member_id.as_str().into(), Bytes::copy_from_slice(&given.assignment)))
             .collect(),
     };
+    let topics = shard.topics();
     Outcome::Waiting(Box::pin(async move {
-        let synced =
-            shard.decide_and_wait(commit_within, |groups, ticket, clock| groups.sync(&group, asked, ticket, clock));
+        let synced = shard
+            .decide_and_wait(commit_within, |groups, ticket, clock| groups.sync(&group, asked, ticket, &topics, clock));
         let synced = match synced.await {
             Ok(shard::Answer::Sync(synced)) => synced,
             Ok(shard::Answer::Join(_)) => SyncAnswer::refused(ErrorCode::UnknownServerError),

@@ -89,9 +89,15 @@ async fn shared_by(members: &[&Consumer]) {
     .await;
 }
 
-/// A cluster of three with the topic, and who coordinates the group.
+/// A cluster of three with the topic.
 async fn cluster() -> (Cluster, Producer) {
+    cluster_with("bidirectional").await
+}
+
+/// The same, in which groups with members may go over to another protocol, or not.
+async fn cluster_with(migration_policy: &str) -> (Cluster, Producer) {
     let settings = [
+        ("group.consumer.migration.policy", migration_policy),
         ("offsets.topic.num.partitions", "1"),
         ("group.consumer.session.timeout.ms", "6000"),
         ("group.consumer.heartbeat.interval.ms", "1000"),
@@ -139,38 +145,78 @@ fn three_members_share_a_topic_and_nothing_is_skipped_when_one_dies_and_then_the
     }
 }
 
+/// Stops what a member reads, and lets it leave.
+async fn stop(reading: JoinHandle<()>, member: &Consumer) {
+    reading.abort();
+    member.close(LONG).await;
+}
+
 #[test]
-fn a_group_goes_over_to_the_other_protocol_once_its_members_have_left() {
+fn a_group_that_may_not_go_over_does_once_its_members_have_left() {
     run(55, || async {
-        let (_cluster, producer) = cluster().await;
+        let (_cluster, producer) = cluster_with("Disabled").await;
         produce_round(&producer).await;
         let reads: Reads = Arc::new(Lock::new(10, BTreeMap::new()));
-        for (before, after, code) in [
-            (classic(), modern(), ErrorCode::GroupIdNotFound),
-            (modern(), classic(), ErrorCode::InconsistentGroupProtocol),
-        ] {
-            let (reading, member) = reading("before", &reads, before);
-            shared_by(&[&member]).await;
-            all_read(&reads, 1).await;
-            let next = consumer(after);
-            let error = next.poll(LONG).await.unwrap_err();
-            let is_refused =
-                matches!(&error, ConsumerError::Group(GroupError::Refused { code: told, .. }) if *told == code);
-            assert!(is_refused, "{error}");
-            reading.abort();
-            member.close(LONG).await;
-            eventually("all partitions", async || {
-                // It is refused until the group has noticed that nobody is left.
-                let _ = next.poll(SHORT).await;
-                next.assignment().len() as i32 == PARTITIONS
-            })
-            .await;
-            assert_eq!(
-                next.poll(Duration::from_secs(2)).await,
-                Ok(Vec::new()),
-                "it begins where the others have ended"
-            );
-            next.close(LONG).await;
-        }
+        let (reading, member) = reading("before", &reads, classic());
+        shared_by(&[&member]).await;
+        all_read(&reads, 1).await;
+        let next = consumer(modern());
+        let error = next.poll(LONG).await.unwrap_err();
+        let is_refused = matches!(
+            &error,
+            ConsumerError::Group(GroupError::Refused { code, .. }) if *code == ErrorCode::GroupIdNotFound
+        );
+        assert!(is_refused, "{error}");
+        stop(reading, &member).await;
+        eventually("all partitions", async || {
+            // It is refused until the group has noticed that nobody is left.
+            let _ = next.poll(SHORT).await;
+            next.assignment().len() as i32 == PARTITIONS
+        })
+        .await;
+        assert_eq!(next.poll(Duration::from_secs(2)).await, Ok(Vec::new()), "it begins where the others have ended");
+        next.close(LONG).await;
     });
+}
+
+#[test]
+fn a_group_goes_over_to_the_other_protocol_and_back_while_it_is_read() {
+    for seed in 56..58 {
+        run(seed, || async {
+            let (_cluster, producer) = cluster().await;
+            let reads: Reads = Arc::new(Lock::new(10, BTreeMap::new()));
+            let (one, first) = reading("one", &reads, classic());
+            let (two, second) = reading("two", &reads, classic());
+            shared_by(&[&first, &second]).await;
+            produce_round(&producer).await;
+
+            let (three, third) = reading("three", &reads, modern());
+            shared_by(&[&first, &second, &third]).await;
+            produce_round(&producer).await;
+            all_read(&reads, 2).await;
+
+            stop(one, &first).await;
+            shared_by(&[&second, &third]).await;
+            stop(two, &second).await;
+            shared_by(&[&third]).await;
+            produce_round(&producer).await;
+            all_read(&reads, 3).await;
+
+            let (_four, fourth) = reading("four", &reads, classic());
+            let (_five, fifth) = reading("five", &reads, classic());
+            shared_by(&[&third, &fourth, &fifth]).await;
+            produce_round(&producer).await;
+            all_read(&reads, 4).await;
+            stop(three, &third).await;
+            shared_by(&[&fourth, &fifth]).await;
+            produce_round(&producer).await;
+            all_read(&reads, 5).await;
+
+            // It is a classic group again: whoever makes it another finds one that it can make it of.
+            let (_six, sixth) = reading("six", &reads, modern());
+            shared_by(&[&fourth, &fifth, &sixth]).await;
+            produce_round(&producer).await;
+            all_read(&reads, 6).await;
+        });
+    }
 }

@@ -259,7 +259,7 @@ fn refuse(member: MemberId, error: ErrorCode, ticket: Ticket, out: &mut Effects<
 }
 
 /// Protocols with each name once: the first counts, as for whoever looks one up.
-fn distinct(protocols: Vec<(String, Bytes)>) -> Vec<(String, Bytes)> {
+pub(crate) fn distinct(protocols: Vec<(String, Bytes)>) -> Vec<(String, Bytes)> {
     let mut distinct: Vec<(String, Bytes)> = Vec::new();
     let mut seen = std::collections::BTreeSet::new();
     for (name, metadata) in protocols {

@@ -30,7 +30,7 @@ pub struct JoinRequest {
 }
 
 /// The rebalance timeout that counts, for one that was given together with a session timeout.
-pub(super) fn rebalance_timeout_ms(rebalance_timeout_ms: i32, session_timeout_ms: i32) -> i32 {
+pub(crate) fn rebalance_timeout_ms(rebalance_timeout_ms: i32, session_timeout_ms: i32) -> i32 {
     if rebalance_timeout_ms < 0 { session_timeout_ms } else { rebalance_timeout_ms }
 }
 

@@ -118,7 +118,7 @@ impl ClassicGroup {
     }
 
     /// Whether the members are consumers, whose subscriptions can be read.
-    pub(super) fn is_of_consumers(&self) -> bool {
+    pub(crate) fn is_of_consumers(&self) -> bool {
         self.protocol_type.as_deref() == Some(CONSUMER)
     }
 }

@@ -33,6 +33,8 @@ pub struct Heard {
     pub member: MemberId,
     /// Whether what is known of the topics was looked at.
     pub refreshed: bool,
+    /// Whether it joined by the classic protocol, and is to ask for its assignment next.
+    pub joined: bool,
 }
 
 /// What was decided.
@@ -110,7 +112,7 @@ fn admit_static(
 }
 
 /// Puts a member in the place of another: it has and is to have what the other had and was to have (`replaceMember`).
-fn take_over(draft: &mut Draft<'_>, before: &MemberId, after: &MemberId) {
+pub(super) fn take_over(draft: &mut Draft<'_>, before: &MemberId, after: &MemberId) {
     let value = draft.members().get(before).cloned();
     let target = draft.targets().get(before).cloned().unwrap_or_default();
     let current = CurrentAssignmentValue {
@@ -149,9 +151,8 @@ fn updated(before: Option<&MemberValue>, request: &HeartbeatRequest) -> MemberVa
 }
 
 /// Adds the member or brings it up to date; whether it asks for topics otherwise than before (`hasMemberSubscriptionChanged`).
-fn update_member(draft: &mut Draft<'_>, member: &MemberId, request: &HeartbeatRequest) -> bool {
+pub(super) fn update_member(draft: &mut Draft<'_>, member: &MemberId, after: MemberValue) -> bool {
     let before = draft.members().get(member).cloned();
-    let after = updated(before.as_ref(), request);
     if before.as_ref() == Some(&after) {
         return false;
     }
@@ -161,11 +162,32 @@ fn update_member(draft: &mut Draft<'_>, member: &MemberId, request: &HeartbeatRe
     changed
 }
 
+/// What a member's request changed of what an assignment depends on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Changed {
+    /// Whether the member asks for topics otherwise than before.
+    pub subscription: bool,
+    /// Whether regular expressions stand for other topics than before.
+    pub topics: bool,
+}
+
+/// How a member went on.
+pub(super) struct Stepped {
+    /// To append as one batch, and to apply.
+    pub records: Vec<Record>,
+    /// What it has then.
+    pub current: CurrentAssignmentValue,
+    /// Whether it may read other partitions than before.
+    pub has_moved: bool,
+    /// Whether what is known of the topics was looked at.
+    pub refreshed: bool,
+}
+
 /// The member's next step.
 fn step(
     draft: &Draft<'_>,
     member: &MemberId,
-    request: &HeartbeatRequest,
+    owned: Option<&TopicPartitions>,
     around: &Surroundings<'_>,
     subscription_changed: bool,
 ) -> Result<CurrentAssignmentValue, HeartbeatError> {
@@ -184,7 +206,7 @@ fn step(
         target: draft.targets().get(member).unwrap_or(&nothing),
         asked: &draft.asked(value, &topics::known(around.topics, names)),
         subscription_changed,
-        owned: request.owned.as_ref(),
+        owned,
     };
     let next = reconciliation.next()?;
     match next.state {
@@ -235,11 +257,34 @@ impl ConsumerGroup {
             None => admit(&draft, &member, request)?,
         }
 
-        let subscription_changed = update_member(&mut draft, &member, request);
+        let after = updated(draft.members().get(&member), request);
+        let subscription_changed = update_member(&mut draft, &member, after);
         let topics_changed = regexes::update(&mut draft, around)?;
+        let changed = Changed { subscription: subscription_changed, topics: topics_changed };
+        let Stepped { records, current, has_moved, refreshed } =
+            self.step_on(draft, &member, changed, request.owned.as_ref(), around)?;
+        let told = request.is_full() || has_moved;
+        let answer = Answer {
+            member: member.clone(),
+            member_epoch: current.member_epoch,
+            heartbeat_interval: around.config.heartbeat_interval,
+            assignment: told.then_some(current.assigned),
+        };
+        Ok(Heartbeat { answer, records, heard: Some(Heard { member, refreshed, joined: false }) })
+    }
+
+    /// The second and the third step, of a member that was added or brought up to date.
+    pub(super) fn step_on(
+        &self,
+        mut draft: Draft<'_>,
+        member: &MemberId,
+        changed: Changed,
+        owned: Option<&TopicPartitions>,
+        around: &Surroundings<'_>,
+    ) -> Result<Stepped, HeartbeatError> {
         // A group that is new rises from zero even if its member asks for nothing.
         let is_new = draft.group_epoch().0 == 0;
-        let due = is_new || subscription_changed || topics_changed;
+        let due = is_new || changed.subscription || changed.topics;
         let refreshed = due || self.refresh;
         if refreshed {
             draft.raise_epoch(due, around.topics);
@@ -247,16 +292,11 @@ impl ConsumerGroup {
 
         draft.assign(around);
 
-        let before = draft.current(&member);
-        let current = step(&draft, &member, request, around, subscription_changed)?;
-        let told = request.is_full() || current.assigned != before.assigned;
-        let answer = Answer {
-            member: member.clone(),
-            member_epoch: current.member_epoch,
-            heartbeat_interval: around.config.heartbeat_interval,
-            assignment: told.then(|| current.assigned.clone()),
-        };
-        let records = if current == before { draft.into_records() } else { draft.into_records_with(&member, current) };
-        Ok(Heartbeat { answer, records, heard: Some(Heard { member, refreshed }) })
+        let before = draft.current(member);
+        let current = step(&draft, member, owned, around, changed.subscription)?;
+        let has_moved = current.assigned != before.assigned;
+        let records =
+            if current == before { draft.into_records() } else { draft.into_records_with(member, current.clone()) };
+        Ok(Stepped { records, current, has_moved, refreshed })
     }
 }

@@ -74,7 +74,11 @@ impl ConsumerGroup {
 
     /// Takes members out for good: what they held is free, and the group's epoch rises so that others get it
     /// (`consumerGroupFenceMembers`).
-    fn remove<'a>(&self, members: impl IntoIterator<Item = &'a MemberId>, topics: &dyn Topics) -> Vec<Record> {
+    pub(crate) fn remove<'a>(
+        &self,
+        members: impl IntoIterator<Item = &'a MemberId>,
+        topics: &dyn Topics,
+    ) -> Vec<Record> {
         let mut draft = Draft::of(self.state());
         for member in members {
             draft.remove_member(member);

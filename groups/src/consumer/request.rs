@@ -67,6 +67,14 @@ pub enum HeartbeatError {
         /// Which.
         group: GroupId,
     },
+    /// The group is a classic group with members, and cannot become a consumer group.
+    #[error("Cannot upgrade classic group {group} to consumer group because {reason}.")]
+    NotUpgraded {
+        /// Which.
+        group: GroupId,
+        /// Why not.
+        reason: &'static str,
+    },
     /// The group may not have more members.
     #[error("The consumer group has reached its maximum capacity of {size_max} members")]
     GroupMaxSizeReached {
@@ -132,7 +140,7 @@ impl HeartbeatError {
             Self::InvalidRequest { .. } => ErrorCode::InvalidRequest,
             Self::UnsupportedAssignor { .. } => ErrorCode::UnsupportedAssignor,
             Self::InvalidRegex { .. } => ErrorCode::InvalidRegularExpression,
-            Self::GroupNotFound { .. } => ErrorCode::GroupIdNotFound,
+            Self::GroupNotFound { .. } | Self::NotUpgraded { .. } => ErrorCode::GroupIdNotFound,
             Self::GroupMaxSizeReached { .. } => ErrorCode::GroupMaxSizeReached,
             Self::UnknownMember { .. } | Self::UnknownInstance { .. } => ErrorCode::UnknownMemberId,
             Self::FencedMemberEpoch { .. } | Self::UnknownState { .. } => ErrorCode::FencedMemberEpoch,

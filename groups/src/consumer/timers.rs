@@ -1,4 +1,5 @@
-//! Pure. The clocks of a group's members: how long each may be silent, and how long it may take to give partitions back.
+//! Pure. The clocks of a group's members: how long each may be silent, how long it may take to give partitions back, and how
+//! long one that speaks the classic protocol may take to join again and to ask for its assignment.
 //!
 //! Nothing of it is written down: whoever loads a group gives all members their whole time again.
 
@@ -14,18 +15,40 @@ pub enum Timeout {
     Session,
     /// It did not give partitions back in time.
     Revocation,
+    /// It was told to join again, and did not in time.
+    Join,
+    /// It joined, and did not ask for its assignment in time.
+    Sync,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Clock {
     session: MonotonicMillis,
     revocation: Option<MonotonicMillis>,
+    join: Option<MonotonicMillis>,
+    sync: Option<MonotonicMillis>,
 }
 
 impl Clock {
-    fn deadline(&self) -> MonotonicMillis {
-        self.revocation.map_or(self.session, |revocation| revocation.min(self.session))
+    /// What runs out first, and when.
+    fn first(&self) -> (MonotonicMillis, Timeout) {
+        let others = [(self.revocation, Timeout::Revocation), (self.join, Timeout::Join), (self.sync, Timeout::Sync)];
+        let mut first = (self.session, Timeout::Session);
+        for (deadline, timeout) in others {
+            if let Some(deadline) = deadline.filter(|deadline| *deadline < first.0) {
+                first = (deadline, timeout);
+            }
+        }
+        first
     }
+
+    fn deadline(&self) -> MonotonicMillis {
+        self.first().0
+    }
+}
+
+fn at(now: MonotonicMillis, timeout: Duration) -> MonotonicMillis {
+    now.plus(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// The clocks of all members.
@@ -40,10 +63,39 @@ impl Timers {
     /// Starts the member's session again. Its time to give partitions back starts if it has none, and else goes on; without
     /// `revocation` it ends.
     pub fn start(&mut self, member: &MemberId, now: MonotonicMillis, session: Duration, revocation: Option<Duration>) {
-        let at = |timeout: Duration| now.plus(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
-        let running = self.take(member).and_then(|clock| clock.revocation);
-        let revocation = revocation.map(|timeout| running.unwrap_or(at(timeout)));
-        self.put(member, Clock { session: at(session), revocation });
+        let running = self.take(member);
+        let revoking = running.and_then(|clock| clock.revocation);
+        let revocation = revocation.map(|timeout| revoking.unwrap_or(at(now, timeout)));
+        let (join, sync) = running.map_or((None, None), |clock| (clock.join, clock.sync));
+        self.put(member, Clock { session: at(now, session), revocation, join, sync });
+    }
+
+    /// The member is told to join again: its time for that starts, unless it runs already.
+    pub fn begin_join(&mut self, member: &MemberId, now: MonotonicMillis, timeout: Duration) {
+        if let Some(clock) = self.take(member) {
+            self.put(member, Clock { join: clock.join.or(Some(at(now, timeout))), ..clock });
+        }
+    }
+
+    /// The member has joined again: its time to ask for its assignment starts.
+    pub fn begin_sync(&mut self, member: &MemberId, now: MonotonicMillis, timeout: Duration) {
+        if let Some(clock) = self.take(member) {
+            self.put(member, Clock { join: None, sync: Some(at(now, timeout)), ..clock });
+        }
+    }
+
+    /// The member has asked for its assignment.
+    pub fn stop_sync(&mut self, member: &MemberId) {
+        if let Some(clock) = self.take(member) {
+            self.put(member, Clock { sync: None, ..clock });
+        }
+    }
+
+    /// The member neither joins nor asks for its assignment: it speaks the other protocol.
+    pub fn stop_joining(&mut self, member: &MemberId) {
+        if let Some(clock) = self.take(member) {
+            self.put(member, Clock { join: None, sync: None, ..clock });
+        }
     }
 
     /// Ends the member's time to give partitions back: it did, or it is asked for others.
@@ -78,7 +130,8 @@ impl Timers {
     pub fn expired(&self, now: MonotonicMillis) -> BTreeMap<MemberId, Timeout> {
         let due = self.queue.iter().take_while(|(deadline, _)| *deadline <= now);
         due.map(|(_, member)| {
-            let timeout = if self.clocks[member].session <= now { Timeout::Session } else { Timeout::Revocation };
+            let clock = &self.clocks[member];
+            let timeout = if clock.session <= now { Timeout::Session } else { clock.first().1 };
             (member.clone(), timeout)
         })
         .collect()

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use uuid::Uuid;
 
 /// Reads what was written by a version that has compact types or that has not.
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     rest: &'a [u8],
     /// Strings and arrays have their length as a varint plus one, and structures end in tagged fields (KIP-482).
     pub flexible: bool,
@@ -78,9 +78,13 @@ impl<'a> Reader<'a> {
         self.nullable_string()?.ok_or(RecordError::Malformed)
     }
 
+    pub fn nullable_bytes(&mut self) -> Result<Option<Bytes>, RecordError> {
+        let Some(length) = self.length(false)? else { return Ok(None) };
+        Ok(Some(Bytes::copy_from_slice(self.take(length)?)))
+    }
+
     pub fn bytes(&mut self) -> Result<Bytes, RecordError> {
-        let length = self.length(false)?.ok_or(RecordError::Malformed)?;
-        Ok(Bytes::copy_from_slice(self.take(length)?))
+        self.nullable_bytes()?.ok_or(RecordError::Malformed)
     }
 
     fn uuid(&mut self) -> Result<Uuid, RecordError> {
@@ -131,7 +135,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Writes one value, in the types of its version.
-pub(super) struct Writer {
+pub(crate) struct Writer {
     pub bytes: BytesMut,
     flexible: bool,
 }

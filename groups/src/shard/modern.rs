@@ -2,16 +2,18 @@
 
 use super::{Answer, Clock, Group, GroupShard};
 use crate::{
+    classic::State,
     consumer::{self, ConsumerGroup, Described, HeartbeatError, HeartbeatRequest, Surroundings, Topics},
     effects::Effects,
     ids::{GroupId, MemberEpoch},
     record::Record,
 };
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
 impl GroupShard {
-    /// ConsumerGroupHeartbeat. `random` is what the id of a member is made of that brings none. A classic group of that name
-    /// is given up if nobody is in it; else it is no consumer group
+    /// ConsumerGroupHeartbeat. `random` is what the id of a member is made of that brings none. For a member that joins, a
+    /// classic group of that name is given up if nobody is in it, and else becomes a consumer group if it may
     /// (`GroupMetadataManager.getOrMaybeCreateConsumerGroup`).
     pub fn consumer_heartbeat(
         &mut self,
@@ -22,11 +24,17 @@ impl GroupShard {
         clock: Clock,
     ) -> (Result<consumer::Answer, HeartbeatError>, Effects<Answer>) {
         let mut effects = Effects::default();
-        let new = ConsumerGroup::new(group.clone());
+        let (new, mut upgrade) = (ConsumerGroup::new(group.clone()), None);
         let there = match self.groups.get(group) {
             Some(Group::Consumer(there)) => there,
-            Some(classic) if request.member_epoch != MemberEpoch::JOIN || !classic.is_unused() => {
+            Some(Group::Classic(_)) if request.member_epoch != MemberEpoch::JOIN => {
                 return (Err(HeartbeatError::GroupNotFound { group: group.clone() }), effects);
+            }
+            Some(Group::Classic(classic)) if classic.state() != State::Empty => {
+                match self.upgrade(group, classic, topics) {
+                    Ok(upgraded) => &upgrade.insert(upgraded).group,
+                    Err(error) => return (Err(error), effects),
+                }
             }
             Some(Group::Classic(_)) | None => &new,
         };
@@ -35,18 +43,30 @@ impl GroupShard {
             Ok(decided) => decided,
             Err(error) => return (Err(error), effects),
         };
-        if let Some(classic) = self.groups.get_mut(group).filter(|there| there.classic().is_some()) {
-            effects.records = classic.delete(clock.wall);
+        if let Some(classic) = self.groups.get_mut(group).and_then(Group::classic_mut) {
+            effects = classic.give_up(clock.wall);
         }
-        effects.records.extend(decided.records);
+        self.upgraded = upgrade.is_some();
+        effects.records.extend(upgrade.into_iter().flat_map(|upgrade| upgrade.records));
         self.heard = decided.heard.map(|heard| (group.clone(), heard));
+        if request.member_epoch == MemberEpoch::LEAVE {
+            let going = BTreeSet::from([request.member.clone()]);
+            effects.extend(self.fence(group, &going, decided.records, topics, clock));
+        } else {
+            effects.records.extend(decided.records);
+        }
         (Ok(decided.answer), effects)
     }
 
-    /// What was decided last is applied: the clocks of whoever was heard start again.
+    /// What was decided last is applied: the clocks of whoever was heard start again; where the group was a
+    /// classic group until now, everybody's do.
     pub fn decided(&mut self, clock: Clock) {
         let Some((group, heard)) = self.heard.take() else { return };
+        let is_upgraded = std::mem::take(&mut self.upgraded);
         if let Some(Group::Consumer(there)) = self.groups.get_mut(&group) {
+            if is_upgraded {
+                there.on_loaded(clock.now, &self.config.consumer);
+            }
             there.on_heard(&heard, clock.now, &self.config.consumer);
         }
         self.note_due(&group);

@@ -103,6 +103,8 @@ pub enum Check {
     Ratio,
     /// One of these.
     OneOf(&'static [&'static str]),
+    /// One of these, in whichever case (`ConfigDef.CaseInsensitiveValidString`).
+    OneOfAnyCase(&'static [&'static str]),
     /// A list of some of these.
     EachOf(&'static [&'static str]),
     /// `*`, or a list of `partition:broker` (`ThrottledReplicaListValidator`).

@@ -100,6 +100,7 @@ impl Key {
             (Check::Level(..), _) => Ok(()),
             (Check::Ratio, _) => ratio(value),
             (Check::OneOf(allowed), _) => one_of(value, allowed),
+            (Check::OneOfAnyCase(allowed), _) => one_of_any_case(value, allowed),
             (Check::EachOf(allowed), _) => parse_list(value).try_for_each(|item| one_of(item, allowed)),
             (Check::Throttled, _) => throttled(value),
             (Check::AtLeast(_) | Check::Between(..), None) => unreachable!("{} bounds what is no number", self.name),
@@ -126,6 +127,13 @@ fn ratio(value: &str) -> Result<(), String> {
 
 fn one_of(value: &str, allowed: &[&str]) -> Result<(), String> {
     if allowed.contains(&value) { Ok(()) } else { Err(format!("String must be one of: {}", allowed.join(", "))) }
+}
+
+fn one_of_any_case(value: &str, allowed: &[&str]) -> Result<(), String> {
+    if allowed.iter().any(|allowed| value.eq_ignore_ascii_case(allowed)) {
+        return Ok(());
+    }
+    Err(format!("String must be one of (case insensitive): {}", allowed.join(", ").to_uppercase()))
 }
 
 fn throttled(value: &str) -> Result<(), String> {

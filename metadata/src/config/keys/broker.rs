@@ -64,6 +64,8 @@ keys! { KEYS
         "How often a member of a consumer group (KIP-848) is told to report.";
     public honoured "group.consumer.max.size", Int, Some("2147483647"), AtLeast(1),
         "How many members a consumer group (KIP-848) may have.";
+    public honoured "group.consumer.migration.policy", Text, Some("bidirectional"), OneOfAnyCase(&["bidirectional", "upgrade", "downgrade", "disabled"]),
+        "Which way a group with members may go over from one group protocol to the other (KIP-848): upgrade is from classic to consumer.";
     internal honoured "group.consumer.regex.refresh.interval.ms", Int, Some("600000"), AtLeast(10000),
         "How often the regular expressions of consumer groups (KIP-848) are resolved again.";
     public honoured "group.consumer.session.timeout.ms", Int, Some("45000"), AtLeast(1),

@@ -27,7 +27,6 @@ keys! { KEYS
     public ignored "fetch.purgatory.purge.interval.requests", Int, Some("1000"), Any, "";
     public ignored "group.consumer.max.heartbeat.interval.ms", Int, Some("15000"), Any, "";
     public ignored "group.consumer.max.session.timeout.ms", Int, Some("60000"), Any, "";
-    public ignored "group.consumer.migration.policy", Text, Some("bidirectional"), Any, "";
     public ignored "group.consumer.min.heartbeat.interval.ms", Int, Some("5000"), Any, "";
     public ignored "group.consumer.min.session.timeout.ms", Int, Some("45000"), Any, "";
     public ignored "group.coordinator.append.linger.ms", Int, Some("5"), Any, "";

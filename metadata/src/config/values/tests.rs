@@ -54,6 +54,16 @@ fn values_that_kafka_takes_are_taken() {
 }
 
 #[test]
+fn a_policy_is_one_of_four_in_whichever_case() {
+    let key = keys::find(Scope::Broker, "group.consumer.migration.policy").expect("a broker key");
+    for value in ["bidirectional", "Upgrade", "DOWNGRADE", "disabled"] {
+        assert_eq!(key.check(value), Ok(()), "{value}");
+    }
+    let error = key.check("both").expect_err("not a policy").to_string();
+    assert!(error.ends_with("one of (case insensitive): BIDIRECTIONAL, UPGRADE, DOWNGRADE, DISABLED"), "{error}");
+}
+
+#[test]
 fn a_password_is_never_repeated() {
     let key = Key { check: Check::OneOf(&["right"]), ..*keys::find(Scope::Broker, "ssl.key.password").expect("a key") };
     let error = key.check("secret").expect_err("not the right one");
