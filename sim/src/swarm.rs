@@ -91,10 +91,9 @@ fn drawn(draws: &Draws) -> Scenario {
     let nodes = Nodes::draw(draws, &workloads);
     let (replicas, min_insync_replicas) = (replicas.min(nodes.brokers as i16), min_insync_replicas.min(nodes.brokers));
     let configs = compaction(draws, &mut workloads).unwrap_or_else(|| retention(draws));
-    let orders = Topic { name: "orders".into(), partitions, replicas, min_insync_replicas, configs };
-    let mut topics = vec![orders.clone()];
+    let mut topics = vec![Topic { name: "orders".into(), partitions, replicas, min_insync_replicas, configs }];
     if draws.chance("recreate", 0, 20) {
-        topics.push(Topic { name: "fleeting".into(), partitions: 1, ..orders });
+        topics.push(Topic { name: "fleeting".into(), partitions: 1, ..topics[0].clone() });
         workloads.push(Workload {
             kind: WorkloadKind::Recreate,
             topic: "fleeting".into(),
