@@ -27,12 +27,12 @@ clients = 2
 "#;
 
 /// The last event of a member that `pick` makes something of.
-fn last<'a, T>(history: &'a mut History, mut pick: impl FnMut(&'a mut MemberDid) -> Option<T>) -> T {
+fn last<'a, T>(history: &'a mut History, pick: impl FnMut(&'a mut MemberDid) -> Option<T>) -> T {
     let told = history.iter_mut().rev().filter_map(|kept| match &mut kept.event {
         Owned::Member(event) => Some(&mut event.what),
         _ => None,
     });
-    told.filter_map(|what| pick(what)).next().expect("there is such an event")
+    told.filter_map(pick).next().expect("there is such an event")
 }
 
 fn a_commit_goes_back(history: &mut History) {
