@@ -350,6 +350,7 @@ impl Loading {
         let Some(first) = bases.first() else { return Ok(()) };
         // What is read again says which epochs there are. Of a log that is read from its beginning the file says nothing:
         // it may be that of a log which was emptied.
+        let stored = stored.filter(|_| !self.segments.is_empty());
         if self.segments.is_empty() {
             self.epochs.clear();
         } else {

@@ -712,6 +712,32 @@ fn an_epoch_whose_first_records_are_gone_still_begins_where_it_did() {
 }
 
 #[test]
+fn the_epochs_of_an_older_log_do_not_come_back_in_a_gap() {
+    simulated(1, |disk, _| async move {
+        let mut log = create(&disk, compacted()).await;
+        for at in 0..60 {
+            let batch = keyed(Compression::None, (-1, -1, -1), false, &[(0, true)], i64::from(at));
+            lead(&mut log, batch, 1).expect("a healthy disk");
+        }
+        clean_all(&mut log, &disk, CleanerConfig::default(), 100).await.expect("it is dirty");
+        let first = contents(&log)[0].header.base_offset;
+        assert!(first > Offset(0));
+        drop(log);
+        // What a log was that began anew: the file of the new one never reached the device.
+        let path = format!("{DIRECTORY}/leader-epoch-checkpoint");
+        if disk.exists(&path) {
+            disk.remove_file(&path).expect("it is there");
+        }
+        let file = disk.open(&path, runtime::disk::Open::CreateNew).expect("a healthy disk");
+        file.append(b"0\n1\n0 0\n").expect("a healthy disk");
+        let recovery = Recovery::Unclean { recovery_point: Offset(0) };
+        let log = open(&disk, tiny(), recovery).await.expect("it opens");
+        let epochs: Vec<_> = log.epochs().iter().map(|entry| (entry.leader_epoch, entry.start_offset)).collect();
+        assert_eq!(epochs, [(LeaderEpoch(1), first)]);
+    });
+}
+
+#[test]
 fn the_last_batch_of_a_producer_stays_without_its_records() {
     simulated(1, |disk, _| async move {
         let mut log = create(&disk, compacted()).await;
