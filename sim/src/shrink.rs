@@ -142,6 +142,7 @@ fn smaller_cluster(of: &Scenario) -> Vec<Scenario> {
     }
     with(&|one| one.cluster.properties.clear());
     with(&|one| one.topics.iter_mut().for_each(|topic| topic.configs.clear()));
+    with(&|one| one.workloads.iter_mut().for_each(|workload| workload.keys = None));
     with(&|one| one.topics.iter_mut().for_each(|topic| topic.partitions = 1));
     with(&|one| one.cluster.brokers = one.cluster.brokers.min(3));
     with(&|one| one.cluster.delay_us = Cluster::default().delay_us);
