@@ -57,6 +57,23 @@ pub struct Cluster {
     pub properties: BTreeMap<String, String>,
 }
 
+/// What the brokers of any scenario are told about groups: members wait neither for one another nor for the dead for long.
+pub const GROUP_PROPERTIES: [(&str, &str); 4] = [
+    ("group.initial.rebalance.delay.ms", "500"),
+    ("group.min.session.timeout.ms", "1000"),
+    ("group.consumer.session.timeout.ms", "4000"),
+    ("group.consumer.heartbeat.interval.ms", "700"),
+];
+
+impl Scenario {
+    /// Whether a cleaner may take records out of a topic, which no client is told of.
+    pub fn is_compacted(&self) -> bool {
+        self.topics
+            .iter()
+            .any(|topic| topic.configs.get("cleanup.policy").is_some_and(|policy| policy.contains("compact")))
+    }
+}
+
 impl Default for Cluster {
     fn default() -> Self {
         Self {

@@ -9,7 +9,7 @@ use crate::{
     invariants::Judge,
     observed::{Fact, Observed},
     recording::{FIRST_CLIENT, Recorder},
-    scenario::{Cluster, Scenario},
+    scenario::{Cluster, GROUP_PROPERTIES, Scenario},
 };
 use broker::{Broker, BrokerConfig, ListenerConfig};
 use controller::{Controller, ControllerConfig};
@@ -530,13 +530,9 @@ fn cluster_id() -> String {
 fn properties(cluster: &Cluster) -> Properties {
     let own_brokers = cluster.brokers.min(3).to_string();
     let own = [
-        // Groups live on as many brokers as topics do, and do not wait for one another for long.
+        // Groups live on as many brokers as topics do.
         ("offsets.topic.num.partitions", "2"),
         ("offsets.topic.replication.factor", own_brokers.as_str()),
-        ("group.initial.rebalance.delay.ms", "500"),
-        ("group.min.session.timeout.ms", "1000"),
-        ("group.consumer.session.timeout.ms", "4000"),
-        ("group.consumer.heartbeat.interval.ms", "700"),
         // What may be cleaned is there soon, in small segments.
         ("offsets.topic.segment.bytes", "4096"),
         ("log.cleaner.backoff.ms", "700"),
@@ -548,7 +544,7 @@ fn properties(cluster: &Cluster) -> Properties {
     ];
     let mut properties = Properties::new();
     let given = cluster.properties.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    for (name, value) in own.into_iter().chain(given) {
+    for (name, value) in own.into_iter().chain(GROUP_PROPERTIES).chain(given) {
         properties.set(name, value, Origin::File).expect("the scenario was checked");
     }
     properties

@@ -27,7 +27,7 @@ use sim::{
     invariants::{End, Judge, Violation},
     observed::{Fact, Observed},
     operations::Operation,
-    scenario::{Scenario, Span, Step},
+    scenario::{GROUP_PROPERTIES, Scenario, Span, Step},
     workloads::{self, Machines, Program},
 };
 use std::{
@@ -41,6 +41,8 @@ use std::{
 const TICK: Duration = Duration::from_millis(20);
 /// How long the cluster may take to be whole, and the clients to read everything: real machines are slow, too.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long what is left of the nodes may take to be gone.
+const REMOVED_WITHIN: Duration = Duration::from_secs(2);
 /// The rank of the history's lock: nothing is taken under it.
 const RANK: u8 = 220;
 
@@ -117,8 +119,9 @@ impl Run {
         let folder = std::env::temp_dir().join(format!("gregor-run-{}", std::process::id()));
         let controllers = (!scenario.cluster.combined).then_some(scenario.cluster.controllers);
         let size = Size { brokers: scenario.cluster.brokers, controllers };
-        let properties = &scenario.cluster.properties;
-        let cluster = LocalCluster::create_behind_proxy(&folder, size, self.base_port, properties).await?;
+        let of_groups = GROUP_PROPERTIES.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let properties = of_groups.into_iter().chain(scenario.cluster.properties.clone()).collect();
+        let cluster = LocalCluster::create_behind_proxy(&folder, size, self.base_port, &properties).await?;
         let told = self.with(&cluster, scenario).await;
         for node in &cluster.nodes {
             cluster.resume(node.id);
@@ -128,7 +131,7 @@ impl Run {
             }
         }
         if told.is_ok() {
-            remove(&folder)?;
+            remove(&folder).await?;
         }
         told
     }
@@ -152,7 +155,7 @@ impl Run {
         play.wait_whole().await.map_err(Failure::new)?;
         play.began = time::now();
         let unsettled = play.story(client).await.err();
-        let (violation, history) = judged(&events, unsettled);
+        let (violation, history) = judged(&events, play.scenario.is_compacted(), unsettled);
         let failed = violation.as_ref().map(ToString::to_string);
         match self.output {
             Format::Table => {
@@ -191,9 +194,16 @@ fn can_be_done(scenario: &Scenario) -> Result<(), Failure> {
     }
 }
 
-fn remove(folder: &Path) -> Result<(), Failure> {
+/// A process that was killed may still bring a last file into its folder: it is tried again for a while.
+async fn remove(folder: &Path) -> Result<(), Failure> {
     let (Some(parent), Some(name)) = (folder.parent().map(PathBuf::from), folder.file_name()) else { return Ok(()) };
-    Ok(runtime::disk::Disk::real(parent)?.remove_directory(&name.to_string_lossy())?)
+    let (disk, until) = (runtime::disk::Disk::real(parent)?, time::now() + REMOVED_WITHIN);
+    loop {
+        match disk.remove_directory(&name.to_string_lossy()) {
+            Err(_) if time::now() < until => time::sleep(TICK).await,
+            removed => return Ok(removed?),
+        }
+    }
 }
 
 type Events = Arc<Lock<Vec<(u64, ClientEvent)>>>;
@@ -212,8 +222,8 @@ fn listen() -> Events {
 }
 
 /// The first claim that what clients were told breaks, and how much it was.
-fn judged(events: &Events, unsettled: Option<String>) -> (Option<Violation>, History) {
-    let (mut judge, mut history) = (Judge::of_history(), History::default());
+fn judged(events: &Events, is_compacted: bool, unsettled: Option<String>) -> (Option<Violation>, History) {
+    let (mut judge, mut history) = (Judge::of_history(is_compacted), History::default());
     for (ordinal, (at, event)) in events.lock().iter().enumerate() {
         history.count(event);
         judge.observe(&Observed { at: *at, ordinal: ordinal as u64, broker: BrokerId(-1), fact: Fact::Client(event) });
@@ -439,31 +449,38 @@ impl Play {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sim::event::{NamedPartition, Tag};
+    use sim::event::{Keyed, NamedPartition, Tag};
 
-    fn told(drained: &[u64]) -> Option<&'static str> {
+    fn told(drained: &[u64], is_compacted: bool) -> Option<&'static str> {
         let orders = || NamedPartition { topic: "orders".into(), partition: PartitionIndex(0) };
         let tag = |operation| Tag { writer: 1, operation };
         let mut events = Vec::new();
         for operation in 0..3 {
             let offset = Some(protocol::ids::Offset(operation as i64));
-            events.push(ClientEvent::SendInvoked { to: orders(), tag: tag(operation), safe: true, keyed: None });
+            let keyed = is_compacted.then_some(Keyed { key: operation as u32 / 2, deletes: false });
+            events.push(ClientEvent::SendInvoked { to: orders(), tag: tag(operation), safe: true, keyed });
             events.push(ClientEvent::SendAcknowledged { to: orders(), tag: tag(operation), offset, safe: true });
         }
-        for (at, operation) in drained.iter().enumerate() {
-            let offset = protocol::ids::Offset(at as i64);
+        for operation in drained {
+            let offset = protocol::ids::Offset(*operation as i64);
             let reader = ClientEvent::DRAIN;
             events.push(ClientEvent::Polled { from: orders(), offset, tag: tag(*operation), reader });
         }
         let events = events.into_iter().zip(0..).map(|(event, at)| (at, event)).collect();
-        judged(&Arc::new(Lock::new(RANK, events)), None).0.map(|violation| violation.invariant)
+        judged(&Arc::new(Lock::new(RANK, events)), is_compacted, None).0.map(|violation| violation.invariant)
     }
 
     #[test]
     fn what_clients_are_told_by_real_processes_is_judged() {
-        assert_eq!(told(&[0, 1, 2]), None);
-        assert_eq!(told(&[0, 1]), Some("acked_is_kept"));
-        assert!(told(&[0, 2, 1]).is_some());
+        assert_eq!(told(&[0, 1, 2], false), None);
+        assert_eq!(told(&[0, 1], false), Some("acked_is_kept"));
+        assert_eq!(told(&[0, 2, 1], false), Some("polls_in_order"));
+    }
+
+    #[test]
+    fn of_compacted_topics_a_last_value_must_be_there_and_no_other() {
+        assert_eq!(told(&[1, 2], true), None);
+        assert_eq!(told(&[0, 2], true), Some("last_values_stay"));
     }
 
     #[test]
