@@ -243,11 +243,13 @@ pub enum Assigning {
     Cooperative,
     /// The coordinator shares them (KIP-848).
     Coordinator,
+    /// Some members come by KIP-848 and some by the classic protocol: the group goes over, and back.
+    Mixed,
 }
 
 impl Assigning {
     /// Every way.
-    pub const ALL: [Self; 3] = [Self::Eager, Self::Cooperative, Self::Coordinator];
+    pub const ALL: [Self; 4] = [Self::Eager, Self::Cooperative, Self::Coordinator, Self::Mixed];
 }
 
 /// A producer's `acks`.

@@ -103,6 +103,11 @@ impl ConsumerGroup {
         // All protocols say the same. What cannot be read is an IllegalStateException in Kafka.
         let said = embedded::subscription(said, around.topics).map_err(|_| ErrorCode::UnknownServerError)?;
         let owned = said.owned.clone();
+        // Nobody who holds partitions is new: it was thrown out, and does not know. Kafka takes it for new, and it would read on
+        // beside those whom they were given to until it has given them up.
+        if !is_new && !members.contains_key(&member) && owned.values().any(|partitions| !partitions.is_empty()) {
+            return Err(ErrorCode::UnknownMemberId);
+        }
         let after = updated(draft.members().get(&member), request, said);
         let subscription_changed = update_member(&mut draft, &member, after);
         draft.forget_regexes();

@@ -24,6 +24,9 @@ const TWICE: &str = "a partition is assigned to several members";
 /// nothing the next heartbeat, which is that of whoever made it a consumer group, has all assigned anew. Kafka counts on that one
 /// to ask for other topics than before, which a static member in its own place does not.
 ///
+/// In the middle of a rebalance what was assigned may be forgotten already, and members still hold it: what they said that they
+/// own, and nobody was given, is theirs until they give it back. Kafka gives it to others while they read it.
+///
 /// What a member says for the first of its protocols is what is read. A group whose leader gave one partition to several members
 /// is left as it is; Kafka fails there too, as if by accident.
 ///
@@ -37,12 +40,23 @@ pub(crate) fn upgraded(
 ) -> Result<Vec<Record>, &'static str> {
     let (mut values, mut targets, mut currents) = (Vec::new(), Vec::new(), Vec::new());
     let mut taken = BTreeSet::new();
+    let mut parsed = Vec::new();
     for migrant in members {
-        let value = value(migrant, topics)?;
+        let (value, owned) = value(migrant, topics)?;
         let assigned = assigned(migrant, topics)?;
         for (topic, partitions) in &assigned {
             if partitions.iter().any(|partition| !taken.insert((*topic, *partition))) {
                 return Err(TWICE);
+            }
+        }
+        parsed.push((migrant, value, assigned, owned));
+    }
+    for (migrant, value, mut assigned, owned) in parsed {
+        for (topic, partitions) in owned {
+            let free = partitions.into_iter().filter(|partition| taken.insert((topic, *partition)));
+            let free: BTreeSet<_> = free.collect();
+            if !free.is_empty() {
+                assigned.entry(topic).or_default().extend(free);
             }
         }
         let (group, member) = (group.clone(), migrant.member.clone());
@@ -64,11 +78,11 @@ pub(crate) fn upgraded(
     Ok(records)
 }
 
-/// What the member said of itself.
-fn value(migrant: &Migrant, topics: &dyn Topics) -> Result<MemberValue, &'static str> {
+/// What the member said of itself, and what it owns.
+fn value(migrant: &Migrant, topics: &dyn Topics) -> Result<(MemberValue, TopicPartitions), &'static str> {
     let (_, said) = migrant.protocols.first().ok_or(MALFORMED)?;
     let subscription = embedded::subscription(said, topics).map_err(|_| MALFORMED)?;
-    Ok(MemberValue {
+    let value = MemberValue {
         instance: migrant.instance.clone(),
         rack: subscription.rack,
         client_id: migrant.client_id.clone(),
@@ -81,7 +95,8 @@ fn value(migrant: &Migrant, topics: &dyn Topics) -> Result<MemberValue, &'static
             session_timeout_ms: migrant.session_timeout_ms,
             protocols: migrant.protocols.clone(),
         }),
-    })
+    };
+    Ok((value, subscription.owned))
 }
 
 /// What the leader last gave it.

@@ -46,6 +46,7 @@ impl GroupShard {
         let records = upgraded(id, classic.generation(), &migrants, topics).map_err(refused)?;
         let mut group = ConsumerGroup::new(id.clone());
         records.iter().for_each(|record| group.apply(record));
+        runtime::reachable!("a classic group with members becomes a consumer group");
         Ok(Upgrade { group, records })
     }
 
@@ -205,6 +206,7 @@ impl GroupShard {
 
     /// From now on the group is this classic group: what is decided of one is so at once.
     fn succeed(&mut self, id: &GroupId, heir: ClassicGroup) {
+        runtime::reachable!("a consumer group with members becomes a classic group");
         self.groups.insert(id.clone(), Group::Classic(heir));
         self.note_due(id);
     }

@@ -33,6 +33,13 @@ impl Invariant for OneOwner {
         if let Fact::Replica(ReplicaEvent::GroupsWritten { records, .. }) = observed.fact {
             let given = records.iter().filter(|record| matches!(record, Record::CurrentAssignment { .. }));
             let groups: BTreeSet<&str> = given.map(|record| &**record.group()).collect();
+            // A group that was deleted, or goes over to the other protocol, counts anew.
+            let begins_anew = |record: &&Record| {
+                matches!(record, Record::ConsumerGroup { value: None, .. } | Record::ClassicGroup { value: None, .. })
+            };
+            for gone in records.iter().filter(begins_anew) {
+                self.owners.retain(|(group, _), _| **group != **gone.group());
+            }
             return groups.into_iter().try_for_each(|group| nobody_has_anothers(ledger, group));
         }
         let Fact::Member(MemberEvent { member, what }) = observed.fact else { return Ok(()) };

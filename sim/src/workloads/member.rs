@@ -124,7 +124,8 @@ impl Reader {
         let protocol = match workload.assigning {
             Assigning::Eager => classic(&[Assignor::Range, Assignor::RoundRobin]),
             Assigning::Cooperative => classic(&[Assignor::CooperativeSticky]),
-            Assigning::Coordinator => GroupProtocol::Consumer(ConsumerProtocol::default()),
+            Assigning::Mixed if rand::range(0..2) == 0 => classic(&[Assignor::CooperativeSticky]),
+            Assigning::Coordinator | Assigning::Mixed => GroupProtocol::Consumer(ConsumerProtocol::default()),
         };
         let group = GroupOptions {
             protocol,

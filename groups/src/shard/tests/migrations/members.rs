@@ -105,6 +105,16 @@ fn what_is_wrong_with_a_classic_member_is_said() {
 }
 
 #[test]
+fn whoever_was_thrown_out_and_holds_partitions_is_told_before_it_joins() {
+    let (mut story, generation, id) = mixed();
+    story.pass(SESSION);
+    assert_eq!(story.beats(&id, generation), Err(ErrorCode::UnknownMemberId));
+    assert_eq!(story.joins(joining(&id, &[2])), Told::Refused(ErrorCode::UnknownMemberId));
+    // One that holds nothing may have been given its id just now.
+    assert!(matches!(story.joins(joining(&id, &[])), Told::Joined(_)));
+}
+
+#[test]
 fn a_full_group_takes_nobody() {
     let mut story = Story::new();
     story.config.consumer.size_max = 1;

@@ -75,6 +75,21 @@ fn a_rebalance_that_was_on_is_not_forgotten() {
 }
 
 #[test]
+fn what_members_own_in_the_middle_of_a_rebalance_is_nobody_elses() {
+    let mut story = Story::new();
+    let [one, two] = story.stable([joining("", &[]), joining("", &[])]);
+    // A generation begins, and another before anybody was given anything in it.
+    story.join(joining(&one, &[0, 1]));
+    story.join(joining(&two, &[2]));
+    assert_eq!(story.is(), (GroupType::Classic, "CompletingRebalance"));
+    story.join(joining("", &[]));
+    story.join(joining(&one, &[0, 1]));
+    assert_eq!(story.is(), (GroupType::Classic, "PreparingRebalance"));
+    assert_eq!(story.hears(&beat("new", 0)).map(|(_, given)| given), Ok(Some(orders(&[]))));
+    assert_eq!((story.has(&one), story.has(&two)), (orders(&[0, 1]), orders(&[2])));
+}
+
+#[test]
 fn whoever_waits_in_a_rebalance_is_told_to_join_again() {
     let mut story = Story::new();
     let waits = story.join(joining("", &[]));
