@@ -8,6 +8,7 @@
 
 mod epochs;
 mod leftovers;
+mod soundness;
 
 pub(crate) use leftovers::mark_gaps;
 
@@ -25,10 +26,11 @@ use crate::{
 };
 use epochs::{adopt, adopt_in_gap};
 use protocol::{
-    ids::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicPartition, WallMillis},
-    record_batch::{BatchHeader, check_crc, records},
+    ids::{Offset, PartitionIndex, TopicId, TopicPartition, WallMillis},
+    record_batch::{BatchHeader, records},
 };
 use runtime::disk::{Disk, File, Open};
+use soundness::{sound, within};
 use std::{
     collections::BTreeSet,
     io,
@@ -358,7 +360,7 @@ impl Loading {
         }
         let (mut expected, mut before) = (*first, *first);
         let mut torn = false;
-        for base in bases {
+        for (at, base) in bases.iter().enumerate() {
             torn |= *base != expected && !self.may_be_cleaned(expected, *base);
             if torn {
                 self.drop_segment(*base)?;
@@ -369,7 +371,7 @@ impl Loading {
                 self.segments.push(closed);
             }
             let mut segment = Segment::open(&self.disk, &self.directory, *base, Open::Existing, self.now)?;
-            let cut_bytes = self.scan_segment(&mut segment, stored, &mut before)?;
+            let cut_bytes = self.scan_segment(&mut segment, bases.get(at + 1).copied(), stored, &mut before)?;
             let is_closed = bases.last() != Some(base);
             if cut_bytes > 0 && is_closed && segment.end_offset < self.recovery_point {
                 let what = format!("offset {} was on the device, and is not sound", segment.end_offset);
@@ -419,10 +421,12 @@ impl Loading {
     }
 
     /// Reads a segment's batches from its beginning, indexes them, and cuts what is no sound continuation of what ends
-    /// `before`. Answers how many bytes that was.
+    /// `before`, or reaches past where the `next` segment begins: the offset of a batch is not under its CRC, and where offsets
+    /// may be missing nothing else tells that it rotted. Answers how many bytes that was.
     fn scan_segment(
         &mut self,
         segment: &mut Segment,
+        next: Option<Offset>,
         stored: Option<&LeaderEpochs>,
         before: &mut Offset,
     ) -> Result<u64, LogError> {
@@ -432,7 +436,8 @@ impl Loading {
         let mut last_epoch = self.epochs.latest().map(|entry| entry.leader_epoch);
         while segment.size < size {
             let read = reader.batch(segment.size).map_err(|error| LogError::io("read", segment.path("log"), error))?;
-            let header = match read.and_then(|(header, batch)| sound(&header, batch, segment, last_epoch, self.gaps)) {
+            let read = read.and_then(|(header, batch)| sound(&header, batch, segment, last_epoch, self.gaps));
+            let header = match read.and_then(|header| within(header, next)) {
                 Ok(header) => header,
                 Err(what) => {
                     let position = segment.size;
@@ -451,32 +456,6 @@ impl Loading {
         }
         Ok(0)
     }
-}
-
-/// Whether a batch continues its segment, or why not.
-fn sound(
-    header: &BatchHeader,
-    batch: &[u8],
-    segment: &Segment,
-    last_epoch: Option<LeaderEpoch>,
-    gaps: bool,
-) -> Result<BatchHeader, String> {
-    let expected = segment.end_offset;
-    if header.base_offset != expected && !(gaps && header.base_offset > expected) {
-        return Err(format!("offset {} where {expected} was expected", header.base_offset));
-    }
-    if header.last_offset_delta < 0 || header.last_offset().0 - segment.base_offset.0 > i64::from(i32::MAX) {
-        return Err(format!(
-            "last offset {} in a segment that begins at {}",
-            header.last_offset(),
-            segment.base_offset
-        ));
-    }
-    if let Some(last) = last_epoch.filter(|last| header.leader_epoch < *last) {
-        return Err(format!("leader epoch {} after {last}", header.leader_epoch));
-    }
-    check_crc(header, batch).map_err(|error| error.to_string())?;
-    Ok(*header)
 }
 
 /// Writes the directory's `partition.metadata`, durably.

@@ -52,6 +52,9 @@ const SLOW: Duration = Duration::from_secs(7);
 const ASKS_WITHIN: Duration = Duration::from_secs(5);
 /// How long a member stays for what it cannot read once all is written: what has rotted on its only replica nobody can.
 const WAITS_MAX: Duration = Duration::from_secs(40);
+/// After how long it asks that everything be shared anew (KIP-568). Where a static leader died after it had a partition given up
+/// and before that was given to another, nobody notices: who comes back in its place does not know of it, in Kafka either.
+const ASKS_ANEW_AFTER: Duration = Duration::from_secs(15);
 /// One poll in so many is followed by a commit.
 const COMMITS_EVERY: u64 = 3;
 /// One poll in so many is followed by a long silence.
@@ -147,12 +150,16 @@ impl Reader {
     async fn read(self, stopping: &Shutdown) -> bool {
         let stays = if rand::range(0..HURRIES_EVERY) == 0 { HURRIES_MS } else { STAYS_MS };
         let until = time::now() + Duration::from_millis(rand::range(stays));
-        let mut ends_at = None;
+        let (mut ends_at, mut asks_at) = (None, None);
         loop {
             if stopping.is_requested() {
                 let ends_at = *ends_at.get_or_insert(time::now() + WAITS_MAX);
                 if time::now() >= ends_at || self.has_read_everything().await {
                     break;
+                }
+                if *asks_at.get_or_insert(time::now() + ASKS_ANEW_AFTER) <= time::now() {
+                    self.consumer.enforce_rebalance();
+                    asks_at = Some(ends_at);
                 }
             } else if time::now() >= until {
                 break;

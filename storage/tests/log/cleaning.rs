@@ -712,6 +712,25 @@ fn an_epoch_whose_first_records_are_gone_still_begins_where_it_did() {
 }
 
 #[test]
+fn an_offset_that_rotted_is_no_gap() {
+    simulated(1, |disk, platter| async move {
+        let mut log = create(&disk, compacted()).await;
+        put(&mut log, &[(1, true)], 1);
+        put(&mut log, &[(2, true)], 2);
+        assert!(log.roll(NOW).expect("a healthy disk"));
+        put(&mut log, &[(3, true)], 3);
+        let second = contents(&log)[0].bytes.len() as u64;
+        drop(log);
+        // 1 becomes 257: no checksum covers it, and it is larger than what was expected.
+        let damage = runtime::simulation::disk::Damage::FlipBit { position: second + 6, bit: 0 };
+        assert!(platter.damage(&format!("{DIRECTORY}/{:020}.log", 0), damage));
+        let recovery = Recovery::Unclean { recovery_point: Offset(0) };
+        let log = open(&disk, compacted(), recovery).await.expect("it opens");
+        assert_eq!(log.log_end_offset(), Offset(1));
+    });
+}
+
+#[test]
 fn the_epochs_of_an_older_log_do_not_come_back_in_a_gap() {
     simulated(1, |disk, _| async move {
         let mut log = create(&disk, compacted()).await;
