@@ -73,8 +73,8 @@ enum Commits {
     WithPolls,
 }
 
-/// How far anybody of a group has read, in each partition that its topic has from the beginning: a member that has nothing to
-/// read stays for what the others leave.
+/// How far anybody of a group has read, in each partition that its topic has from the beginning or somebody was given: a member
+/// that has nothing to read stays for what the others leave.
 pub(super) type Board = Arc<Lock<BTreeMap<PartitionName, Offset>>>;
 
 /// One on which nothing is read.
@@ -198,7 +198,12 @@ impl Reader {
 
     /// Writes on the board how far it is in what it has.
     fn note_read(&self) {
-        for (partition, read) in self.board.lock().iter_mut() {
+        let mut board = self.board.lock();
+        // An operator may have added some.
+        for partition in self.consumer.assignment() {
+            board.entry(partition).or_insert(Offset::ZERO);
+        }
+        for (partition, read) in board.iter_mut() {
             // A position is behind what was deleted, too.
             let is_at = self.consumer.position(partition).map_or(Offset::ZERO, |position| position.offset);
             *read = is_at.max(*read);
