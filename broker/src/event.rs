@@ -184,6 +184,8 @@ pub enum ReplicaEvent {
         leader_epoch: LeaderEpoch,
         /// Where the log ended when it began to read.
         end: Offset,
+        /// What it made of what it read.
+        recorded: Arc<groups::shard::Recorded>,
     },
     /// The coordinator of a partition's groups has appended what it decided.
     GroupsWritten {
@@ -280,7 +282,7 @@ impl Event for ReplicaEvent {
                 into.i64(i64::from(*acks));
             }
             Self::Diverged { partition, leader_epoch, truncated_to: offset }
-            | Self::CoordinatorLoaded { partition, leader_epoch, end: offset } => {
+            | Self::CoordinatorLoaded { partition, leader_epoch, end: offset, .. } => {
                 place(into, partition, *leader_epoch);
                 into.i64(offset.0);
             }

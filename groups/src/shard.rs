@@ -9,12 +9,14 @@ mod committing;
 mod group;
 mod migrating;
 mod modern;
+mod recorded;
 #[cfg(test)]
 mod tests;
 
 pub use crate::classic::{Answer, Description, JoinRequest, Left, MemberIdentity, SyncRequest};
 pub use committing::{Commit, Committer};
 pub use group::{Group, GroupType, Listed};
+pub use recorded::Recorded;
 
 use crate::{
     classic::{self, ClassicGroup, JoinAnswer, SyncAnswer},

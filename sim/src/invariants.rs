@@ -13,6 +13,7 @@ mod acked_is_kept;
 mod acknowledged_is_replicated;
 mod commits_are_fenced;
 mod commits_are_kept;
+mod coordinator_is_its_log;
 mod damage_is_never_invented;
 mod damage_is_never_sent;
 mod deletion_is_allowed;
@@ -33,6 +34,7 @@ mod maximal_isr_is_superset;
 mod metadata_prefixes_agree;
 mod no_truncation_of_committed;
 mod nothing_is_uncommitted;
+mod offsets_stay;
 mod one_broker_epoch;
 mod one_coordinator;
 mod one_leader_per_epoch;
@@ -42,6 +44,7 @@ mod one_value_per_offset;
 mod out_of_range_is_true;
 mod polls_in_order;
 mod prefixes_agree;
+mod processed_once;
 mod producer_sequence;
 mod progress_under_minority_fault;
 mod reads_are_committed;
@@ -136,7 +139,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(maximal_isr_is_superset::MaximalIsrIsSuperset),
         Box::new(high_watermark_is_covered::HighWatermarkIsCovered::default()),
         Box::new(one_leader_per_epoch::OneLeaderPerEpoch::default()),
-        Box::new(no_truncation_of_committed::NoTruncationOfCommitted),
+        Box::new(no_truncation_of_committed::NoTruncationOfCommitted::default()),
         Box::new(follower_copies_its_leader::FollowerCopiesItsLeader::default()),
         Box::new(acknowledged_is_replicated::AcknowledgedIsReplicated),
         Box::new(unclean_is_excluded::UncleanIsExcluded::default()),
@@ -156,11 +159,14 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(reads_are_committed::ReadsAreCommitted),
         Box::new(reads_were_sent::ReadsWereSent::default()),
         Box::new(commits_are_kept::CommitsAreKept::default()),
+        Box::new(offsets_stay::OffsetsStay::default()),
         Box::new(commits_are_fenced::CommitsAreFenced::default()),
         Box::new(one_owner::OneOwner::default()),
         Box::new(generations_advance::GenerationsAdvance),
         Box::new(one_coordinator::OneCoordinator::default()),
+        Box::new(coordinator_is_its_log::CoordinatorIsItsLog),
         Box::new(groups_skip_nothing::GroupsSkipNothing::default()),
+        Box::new(processed_once::ProcessedOnce::default()),
         Box::new(refused_is_never_seen::RefusedIsNeverSeen::default()),
         Box::new(out_of_range_is_true::OutOfRangeIsTrue),
         Box::new(deletion_is_allowed::DeletionIsAllowed::default()),

@@ -5,6 +5,7 @@
 
 #![cfg_attr(not(madsim), allow(unused))]
 
+pub mod delivery;
 #[cfg(madsim)]
 pub mod driver;
 pub mod event;

@@ -438,6 +438,30 @@ pub const ALL: &[Mutant] = &[
         expected: &["unclean_is_recovered", "recovery_keeps_synced", "prefixes_agree", "last_values_stay"],
         seeds_max: 1000,
     },
+    Mutant {
+        id: "S30",
+        name: "deletion-of-nothing",
+        source: "KAFKA-17306",
+        about: "a new coordinator cannot read a log in which a cleaner has left a deletion and nothing else of its group",
+        expected: &["groups_skip_nothing", "settles"],
+        seeds_max: 1000,
+    },
+    Mutant {
+        id: "S31",
+        name: "expires-in-a-rebalance",
+        source: "KAFKA-13636",
+        about: "what a group has committed grows too old while it rebalances, though its members read the topic",
+        expected: &["offsets_stay"],
+        seeds_max: 1000,
+    },
+    Mutant {
+        id: "S32",
+        name: "deletes-in-one-piece",
+        source: "KAFKA-5600, CoordinatorLoaderImpl",
+        about: "a new coordinator that reads its log in several pieces deletes nothing by what is not in the first",
+        expected: &["coordinator_is_its_log"],
+        seeds_max: 500,
+    },
 ];
 
 /// The mutant with this id or name.

@@ -4,6 +4,7 @@
 //! and must be whole again within the deadline.
 
 use crate::{
+    delivery::Delivery,
     event::{Budget, WorldEvent},
     faults::{self, Begun, Ended, Fault, Target},
     history::History,
@@ -477,7 +478,7 @@ impl Play {
             at_seconds: ledger.now as f64 / 1e9,
             after_faults: begun,
         };
-        let unmet = || unmet(&self.scenario.expect, &shared.history, ledger.leader_changes);
+        let unmet = || unmet(&self.scenario.expect, (&shared.history, &shared.delivery), ledger.leader_changes);
         let failure = match &shared.judge.violation {
             Some(violation) => Some(Failure::of_violation(violation, begun)),
             None => (self.complaint.clone().map(|what| other("service", what)))
@@ -492,7 +493,10 @@ impl Play {
             story: shared.timeline.lines().to_vec(),
             faults,
             leader_changes,
-            history: shared.history.to_string(),
+            history: match shared.delivery.is_empty() {
+                true => shared.history.to_string(),
+                false => format!("{}  {}", shared.history, shared.delivery),
+            },
             acknowledged: shared.history.acknowledged,
             just_true: self.just_true.clone(),
             ..Outcome::default()
@@ -500,11 +504,16 @@ impl Play {
     }
 }
 
-fn unmet(expect: &Expect, history: &History, leader_changes: u64) -> Option<String> {
-    if let Some(least) = expect.acked_at_least
-        && history.acknowledged < least
-    {
-        return Some(format!("{} records were acknowledged, {least} expected", history.acknowledged));
+fn unmet(expect: &Expect, (history, delivery): (&History, &Delivery), leader_changes: u64) -> Option<String> {
+    let counted = [
+        ("acknowledged", history.acknowledged, expect.acked_at_least),
+        ("processed again", delivery.again, expect.processed_again_at_least),
+        ("left out", delivery.left_out(), expect.left_out_at_least),
+    ];
+    for (what, count, least) in counted {
+        if let Some(least) = least.filter(|least| count < *least) {
+            return Some(format!("{count} records were {what}, {least} expected"));
+        }
     }
     let bounds = expect.leader_changes.unwrap_or_default();
     if bounds.min.is_some_and(|min| leader_changes < min) || bounds.max.is_some_and(|max| leader_changes > max) {

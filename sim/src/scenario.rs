@@ -171,6 +171,9 @@ pub struct Workload {
     /// How the members of a group share its partitions.
     #[serde(default, skip_serializing_if = "is_default")]
     pub assigning: Assigning,
+    /// When the members of a group commit: after they have processed what they read, or before.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub delivers: Delivers,
 }
 
 impl Workload {
@@ -252,6 +255,17 @@ impl Assigning {
     pub const ALL: [Self; 4] = [Self::Eager, Self::Cooperative, Self::Coordinator, Self::Mixed];
 }
 
+/// How often the members of a group process a record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delivers {
+    /// They commit what they have processed: whoever dies in between has it processed again.
+    #[default]
+    AtLeastOnce,
+    /// They commit what they are about to process, and leave out whatever was not accepted.
+    AtMostOnce,
+}
+
 /// A producer's `acks`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Acks {
@@ -320,6 +334,12 @@ pub struct Expect {
     /// At least so many records are acknowledged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub acked_at_least: Option<u64>,
+    /// At least so many records are processed again by members of a group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processed_again_at_least: Option<u64>,
+    /// At least so many records are processed by no member of a group that reads them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_out_at_least: Option<u64>,
     /// So many leader changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub leader_changes: Option<Bounds>,

@@ -5,7 +5,7 @@
 use crate::{
     event::Budget,
     faults::{self, hold},
-    scenario::{Acks, Assigning, Cluster, Expect, Scenario, Span, Step, Topic, Workload, WorkloadKind},
+    scenario::{Acks, Assigning, Cluster, Delivers, Expect, Scenario, Span, Step, Topic, Workload, WorkloadKind},
 };
 use draws::Draws;
 use std::collections::BTreeMap;
@@ -25,6 +25,8 @@ const AT_ONCE: [&str; 4] = ["kill", "power-loss", "pause", "restart"];
 /// Ordinals of the draws under a kind's name: whether it is on, and its bid for each step.
 const ON: u64 = 0;
 const FIRST_BID: u64 = 1;
+/// Who coordinates the only group.
+const COORDINATOR: &str = "leader of __consumer_offsets-0";
 /// The kinds that leave something rotten.
 const ROT: [&str; 3] = ["bit-flip", "header-flip", "misdirected-write"];
 /// How soon after one of these whoever leads next may fall too, in milliseconds.
@@ -65,6 +67,7 @@ fn drawn(draws: &Draws) -> Scenario {
         records: None,
         keys: None,
         assigning: Assigning::default(),
+        delivers: Delivers::default(),
     }];
     if draws.chance("consume", 0, 50) {
         workloads.push(Workload { kind: WorkloadKind::Consume, clients: 1, ..workloads[0].clone() });
@@ -72,7 +75,8 @@ fn drawn(draws: &Draws) -> Scenario {
     if draws.chance("group", 0, 30) {
         let assigning = Assigning::ALL[draws.draw("assigning", 0) as usize % Assigning::ALL.len()];
         let clients = draws.between("members", 0, 1, 4) as i32;
-        workloads.push(Workload { kind: WorkloadKind::Group, clients, assigning, ..workloads[0].clone() });
+        let delivers = if draws.chance("delivers", 0, 25) { Delivers::AtMostOnce } else { Delivers::AtLeastOnce };
+        workloads.push(Workload { kind: WorkloadKind::Group, clients, assigning, delivers, ..workloads[0].clone() });
     }
     if draws.chance("reread", 0, 25) {
         workloads.push(Workload { kind: WorkloadKind::Reread, clients: 1, ..workloads[0].clone() });
@@ -107,7 +111,7 @@ fn drawn(draws: &Draws) -> Scenario {
         pins: Vec::new(),
         lasts: Span::millis(LASTS_MS),
         cluster: cluster(draws, nodes, &workloads),
-        timeline: timeline(draws, nodes.brokers),
+        timeline: timeline(draws, nodes.brokers, has_group(&workloads)),
         topics,
         workloads,
         expect: Expect::default(),
@@ -143,6 +147,7 @@ pub fn load(seed: u64) -> Scenario {
         records: None,
         keys: None,
         assigning: Assigning::default(),
+        delivers: Delivers::default(),
     };
     let orders =
         Topic { name: "orders".into(), partitions: 6, replicas: 3, min_insync_replicas: 2, configs: BTreeMap::new() };
@@ -152,7 +157,7 @@ pub fn load(seed: u64) -> Scenario {
         pins: Vec::new(),
         lasts: Span::millis(LASTS_MS),
         cluster: Cluster { brokers: BROKERS, combined: false, ..Cluster::default() },
-        timeline: timeline(&Draws { seed }, BROKERS),
+        timeline: timeline(&Draws { seed }, BROKERS, false),
         topics: vec![orders],
         workloads: vec![produce],
         expect: Expect::default(),
@@ -242,6 +247,12 @@ fn cluster(draws: &Draws, nodes: Nodes, workloads: &[Workload]) -> Cluster {
     set("replica.fetch.max.bytes", draws.log_between("fetch", 0, fetch_least, 65_536));
     set("broker.session.timeout.ms", draws.between("session", 0, 2_000, 4_000));
     set("log.retention.check.interval.ms", draws.log_between("retention-check", 0, 300, 3_000));
+    // What groups remember grows old within a run where a clock jumps, and is read back in many pieces.
+    set("offsets.retention.check.interval.ms", draws.log_between("offsets-check", 0, 300, 5_000));
+    set("offsets.load.buffer.size", draws.log_between("offsets-load", 0, 1_024, 1 << 20));
+    if draws.chance("offsets-retention", 0, 50) {
+        set("offsets.retention.minutes", 1);
+    }
     // Where more is destroyed than a cluster can bear, less can be said of it.
     let budget = match (draws.chance("beyond", 0, 8), draws.chance("edge", 0, 15)) {
         (true, _) => Budget::Beyond,
@@ -252,7 +263,11 @@ fn cluster(draws: &Draws, nodes: Nodes, workloads: &[Workload]) -> Cluster {
     Cluster { brokers, controllers, combined, budget, delay_us: (longest / 10, longest), properties }
 }
 
-fn timeline(draws: &Draws, brokers: i32) -> Vec<Step> {
+fn has_group(workloads: &[Workload]) -> bool {
+    workloads.iter().any(|workload| workload.kind == WorkloadKind::Group)
+}
+
+fn timeline(draws: &Draws, brokers: i32, has_group: bool) -> Vec<Step> {
     let anybody = |what, step| draws.between(what, step, 1, brokers as u64).to_string();
     let mut on: Vec<_> = faults::all().iter().filter(|kind| draws.chance(kind.name, ON, 50)).collect();
     // A run in which nobody has to give up a lead shows little.
@@ -276,9 +291,10 @@ fn timeline(draws: &Draws, brokers: i32) -> Vec<Step> {
         let kind = fall.or(most).expect("one of the deposing kinds is on");
         let least = if fall.is_some() { 4_500 } else { 200 };
         let lasts = draws.log_between("lasts", step, least, kind.lasts_ms_max);
-        // Half of the faults aim at whoever leads; the other half at anybody.
+        // Half of the faults aim at whoever leads, or coordinates the group; the other half at anybody.
         let node = match draws.draw("whom", step) % 8 {
             _ if fall.is_some() => "leader of orders-0".to_string(),
+            0 | 1 if has_group => COORDINATOR.to_string(),
             0..=3 => "leader of orders-0".to_string(),
             4 => "active controller".to_string(),
             5 if AT_ONCE.contains(&kind.name) && draws.chance("everybody", step, 50) => "all".to_string(),

@@ -58,6 +58,8 @@ pub struct Shared {
     pub timeline: crate::timeline::Timeline,
     /// What clients were told.
     pub history: crate::history::History,
+    /// How often groups processed what was written.
+    pub delivery: crate::delivery::Delivery,
     /// Everything that happened, where it is recorded.
     pub recorder: Option<Recorder>,
     /// The ids that the cluster has, of the nodes of the runtime.
@@ -91,6 +93,7 @@ impl Shared {
         if let Fact::Client(event) = fact {
             self.history.count(event);
         }
+        self.delivery.count(&fact);
         let held = self.judge.violation.is_none();
         self.judge.observe(&observed);
         self.timeline.observe(&observed, &self.judge.ledger);

@@ -29,6 +29,9 @@ pub(super) struct Loaded {
 struct Read {
     records: u64,
     skipped: u64,
+    pieces: u64,
+    /// Deletions of which a cleaner has left nothing but themselves.
+    orphans: u64,
 }
 
 /// Why there are no groups to serve.
@@ -70,7 +73,14 @@ pub(super) async fn load(
         at = slice.next_offset;
         let checked = task::blocking(move || (slice.check(), slice.slice.read()));
         match checked.await {
-            Ok((Ok(()), Ok(bytes))) => replay(&bytes, &mut groups, &mut read),
+            Ok((Ok(()), Ok(bytes))) => {
+                replay(&bytes, &mut groups, &mut read);
+                read.pieces += 1;
+                if read.orphans > 0 && runtime::mutant!("S30") {
+                    runtime::mutant_diverged!("S30");
+                    return Err(NotLoaded::Unreadable);
+                }
+            }
             Ok((Err(error), _)) => {
                 tracing::error!(partition = %of, %error, "the groups of a partition are damaged");
                 replica.on_failure(&error);
@@ -87,6 +97,8 @@ pub(super) async fn load(
         tracing::warn!(partition = %of, skipped = read.skipped, "records of groups were skipped that cannot be read");
     }
     sometimes!(read.records > 0, "a group coordinator loads records");
+    sometimes!(read.orphans > 0, "a group coordinator reads a deletion without what it deletes");
+    sometimes!(read.pieces > 1, "a group coordinator loads records piece by piece");
     tracing::debug!(partition = %of, %leader_epoch, records = read.records, "groups are loaded");
     Ok(Loaded { replica, groups, end })
 }
@@ -105,16 +117,26 @@ fn replay(bytes: &[u8], groups: &mut GroupShard, read: &mut Read) {
             continue;
         };
         for record in decoded {
-            let key = record.key.as_deref().unwrap_or_default();
-            match Record::decode(key, record.value.as_deref()) {
-                Ok(record) => {
-                    read.records += 1;
-                    groups.load(record);
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "a record of a group cannot be read");
-                    read.skipped += 1;
-                }
+            read.take(record.key.as_deref().unwrap_or_default(), record.value.as_deref(), groups);
+        }
+    }
+}
+
+impl Read {
+    fn take(&mut self, key: &[u8], value: Option<&[u8]>, groups: &mut GroupShard) {
+        if value.is_none() && self.pieces > 0 && runtime::mutant!("S32") {
+            runtime::mutant_diverged!("S32");
+            return;
+        }
+        match Record::decode(key, value) {
+            Ok(record) => {
+                self.records += 1;
+                self.orphans += u64::from(value.is_none() && !groups.has_read_of(record.group()));
+                groups.load(record);
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a record of a group cannot be read");
+                self.skipped += 1;
             }
         }
     }

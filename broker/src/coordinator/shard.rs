@@ -159,10 +159,15 @@ impl Shard {
         if matches!(*state, State::Over) {
             return false;
         }
+        observe::emit(|| ReplicaEvent::CoordinatorLoaded {
+            partition: self.of,
+            leader_epoch: self.leader_epoch,
+            end,
+            recorded: Arc::new(groups.recorded()),
+        });
         let effects = groups.loaded(clock());
         let (waiting, alarm) = (BTreeMap::new(), None);
         let mut active = Box::new(Active { replica, groups, seen: end, waiting, tickets: 0, alarm });
-        observe::emit(|| ReplicaEvent::CoordinatorLoaded { partition: self.of, leader_epoch: self.leader_epoch, end });
         reachable!("a group coordinator is loaded");
         if self.carry_out(&mut active, effects).is_err() {
             *state = State::Lost;

@@ -98,6 +98,10 @@ impl ClassicGroup {
     /// Whether a member may be subscribed to a topic. Consumers whose subscriptions cannot be read may be subscribed to
     /// anything; others to nothing (`ClassicGroup.isSubscribedToTopic`).
     pub fn is_subscribed(&self, topic: &str) -> bool {
+        if runtime::mutant!("S31") && self.is_rebalancing() {
+            runtime::mutant_diverged!("S31");
+            return false;
+        }
         match &self.subscribed {
             Some(topics) => topics.contains(topic),
             None => self.is_of_consumers(),
@@ -113,8 +117,15 @@ impl ClassicGroup {
         match self.state {
             State::Empty => Some(self.state_since.map_or(OffsetExpiration::SinceCommit, OffsetExpiration::Since)),
             State::Stable if self.is_of_consumers() && self.subscribed.is_some() => Some(OffsetExpiration::SinceCommit),
+            State::PreparingRebalance | State::CompletingRebalance if runtime::mutant!("S31") => {
+                Some(OffsetExpiration::SinceCommit)
+            }
             State::PreparingRebalance | State::CompletingRebalance | State::Stable | State::Dead => None,
         }
+    }
+
+    fn is_rebalancing(&self) -> bool {
+        matches!(self.state, State::PreparingRebalance | State::CompletingRebalance)
     }
 
     /// Whether the members are consumers, whose subscriptions can be read.

@@ -2,6 +2,7 @@
 
 use super::ClassicGroup;
 use crate::ids::TopicName;
+use crate::record::ClassicMemberValue;
 use bytes::{Buf, Bytes};
 use std::collections::BTreeSet;
 
@@ -17,6 +18,14 @@ impl ClassicGroup {
             read_topics(self.metadata(member), &mut topics)?;
         }
         Some(topics)
+    }
+}
+
+impl ClassicMemberValue {
+    /// Whether it was subscribed to a topic, if it was a consumer.
+    pub fn is_subscribed_to(&self, topic: &TopicName) -> bool {
+        let mut topics = BTreeSet::new();
+        read_topics(self.subscription.clone(), &mut topics).is_some() && topics.contains(topic)
     }
 }
 

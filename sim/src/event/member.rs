@@ -48,6 +48,8 @@ pub struct MemberEvent {
 /// See [`MemberEvent`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MemberDid {
+    /// Whatever it reads it commits first, and processes it only if that was accepted: at most once.
+    CommitsFirst,
     /// It reads these from now on, besides those that it has.
     Took {
         /// The generation of a classic group, or the member's epoch.
@@ -106,7 +108,7 @@ impl MemberDid {
                 partitions.iter().collect()
             }
             Self::CommitInvoked { offsets, .. } | Self::FetchAnswered { offsets, .. } => offsets.keys().collect(),
-            Self::CommitAcknowledged { .. } | Self::Ended => Vec::new(),
+            Self::CommitsFirst | Self::CommitAcknowledged { .. } | Self::Ended => Vec::new(),
         }
     }
 }
@@ -114,6 +116,7 @@ impl MemberDid {
 impl Event for MemberEvent {
     fn kind(&self) -> &'static str {
         match self.what {
+            MemberDid::CommitsFirst => "member-commits-first",
             MemberDid::Took { .. } => "member-took",
             MemberDid::GaveUp { .. } => "member-gave-up",
             MemberDid::CommitInvoked { .. } => "commit-invoked",
@@ -146,7 +149,7 @@ impl Event for MemberEvent {
                 into.i64(i64::from(*generation));
             }
             MemberDid::FetchInvoked { attempt, .. } => into.u64(*attempt),
-            MemberDid::Ended => {}
+            MemberDid::CommitsFirst | MemberDid::Ended => {}
         }
     }
 }

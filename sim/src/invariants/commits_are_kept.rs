@@ -53,7 +53,7 @@ impl Invariant for CommitsAreKept {
                 let floors = self.floors.remove(&(member.clone(), *attempt)).unwrap_or_default();
                 floors.iter().try_for_each(|(of, floor)| is_fresh(ledger, member, of, *floor, offsets.get(of)))
             }
-            MemberDid::Took { .. } | MemberDid::GaveUp { .. } | MemberDid::Ended => Ok(()),
+            MemberDid::CommitsFirst | MemberDid::Took { .. } | MemberDid::GaveUp { .. } | MemberDid::Ended => Ok(()),
         }
     }
 }

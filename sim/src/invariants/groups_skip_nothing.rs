@@ -53,12 +53,17 @@ pub struct GroupsSkipNothing {
     /// Partitions that are there when the first member of a group takes some, by group. What an operator adds later a group takes
     /// once its leader looks at its topics again, which may be after the run (`metadata.max.age.ms`).
     there: BTreeMap<String, BTreeSet<NamedPartition>>,
+    /// The groups whose members commit first what they process then: they may leave records out.
+    at_most_once: BTreeSet<String>,
     /// The last record of each partition: it was written after the groups had ended.
     last: BTreeMap<NamedPartition, Offset>,
 }
 
 impl GroupsSkipNothing {
     fn has_read(&mut self, ledger: &Ledger, group: &str, of: &NamedPartition) -> Option<Offset> {
+        if self.at_most_once.contains(group) {
+            return None;
+        }
         let read = self.read.get_mut(group)?.entry(of.clone()).or_default();
         read.skip(ledger.deleted_by_name(of), |offset| ledger.is_removed(of, offset));
         Some(read.below)
@@ -79,6 +84,9 @@ impl Invariant for GroupsSkipNothing {
             Fact::Member(MemberEvent { member, what }) => {
                 self.groups.entry(member.reader).or_insert_with(|| member.group.clone());
                 self.read.entry(member.group.clone()).or_default();
+                if *what == MemberDid::CommitsFirst {
+                    self.at_most_once.insert(member.group.clone());
+                }
                 if let MemberDid::Took { partitions, .. } = what
                     && !self.there.contains_key(&member.group)
                 {
@@ -167,6 +175,13 @@ mod tests {
         };
         assert!(ends(reads(reads(began(), 1), 0)).is_ok());
         assert!(ends(reads(began(), 0)).is_err());
+    }
+
+    #[test]
+    fn who_commits_first_may_leave_records_out() {
+        let first = MemberEvent { member: member(1), what: MemberDid::CommitsFirst };
+        assert!(began().member(first).groups(0, 1, vec![commit(2, "")]).verdict.is_ok());
+        assert!(began().groups(0, 1, vec![commit(2, "")]).verdict.is_err());
     }
 
     #[test]

@@ -29,7 +29,7 @@ impl Invariant for OneCoordinator {
     fn check(&mut self, ledger: &mut Ledger, observed: &Observed<'_>) -> Result<(), String> {
         let broker = observed.broker;
         match observed.fact {
-            Fact::Replica(ReplicaEvent::CoordinatorLoaded { partition, leader_epoch, end }) => {
+            Fact::Replica(ReplicaEvent::CoordinatorLoaded { partition, leader_epoch, end, .. }) => {
                 self.loaded.insert((broker, *partition), *leader_epoch);
                 let committed = ledger.committed.get(partition).map(|committed| committed.true_high_watermark);
                 match committed.filter(|committed| committed > end) {
@@ -63,13 +63,16 @@ mod tests {
         super::stories::{Story, commit, orders},
         *,
     };
+    use groups::shard::{Config, GroupShard};
     use protocol::ids::Offset;
+    use std::sync::Arc;
 
     fn loaded(leader_epoch: i32, end: i64) -> ReplicaEvent {
         ReplicaEvent::CoordinatorLoaded {
             partition: orders(),
             leader_epoch: LeaderEpoch(leader_epoch),
             end: Offset(end),
+            recorded: Arc::new(GroupShard::new(Config::default()).recorded()),
         }
     }
 

@@ -27,6 +27,8 @@ struct Written {
 #[derive(Clone, Debug, Default)]
 pub struct GroupLogs {
     partitions: BTreeMap<TopicPartition, Vec<Written>>,
+    /// Everything that was ever appended, by where and in which leader epoch.
+    appended: BTreeMap<(TopicPartition, LeaderEpoch, Offset), Arc<[Record]>>,
 }
 
 impl GroupLogs {
@@ -35,6 +37,7 @@ impl GroupLogs {
     pub(super) fn observe(&mut self, event: &ReplicaEvent) {
         let ReplicaEvent::GroupsWritten { partition, leader_epoch, base_offset, end, records } = event else { return };
         let (base_offset, end, leader_epoch) = (*base_offset, *end, *leader_epoch);
+        self.appended.insert((*partition, leader_epoch, base_offset), records.clone());
         let written = Written { base_offset, end, leader_epoch, records: records.clone() };
         let batches = self.partitions.entry(*partition).or_default();
         if batches.last().is_some_and(|last| last.leader_epoch > written.leader_epoch) {
@@ -51,6 +54,11 @@ impl GroupLogs {
             batches.iter().flat_map(|batch| batch.records.iter()).any(|record| &**record.group() == group)
         };
         self.partitions.iter().find(|(_, batches)| has(batches)).map(|(partition, _)| *partition)
+    }
+
+    /// What a coordinator appended at an offset in a leader epoch, whether or not it is there still.
+    pub fn written(&self, at: TopicPartition, leader_epoch: LeaderEpoch, base_offset: Offset) -> Option<&[Record]> {
+        self.appended.get(&(at, leader_epoch, base_offset)).map(AsRef::as_ref)
     }
 
     /// What was written of a group, in order, each record with where its batch ends.

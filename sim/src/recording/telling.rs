@@ -157,7 +157,7 @@ fn replica(event: &ReplicaEvent) -> Telling {
             told(Some(partition), true, format!("finds that its log diverges, and keeps what is below {truncated_to}"))
         }
         ReplicaEvent::Damaged { partition } => told(Some(partition), true, "finds its log damaged".into()),
-        ReplicaEvent::CoordinatorLoaded { partition, leader_epoch, end } => {
+        ReplicaEvent::CoordinatorLoaded { partition, leader_epoch, end, .. } => {
             told(Some(partition), true, format!("coordinates groups in epoch {leader_epoch}: read up to {end}"))
         }
         ReplicaEvent::GroupsWritten { partition, leader_epoch, base_offset, records, .. } => {
@@ -221,6 +221,7 @@ fn member(event: &MemberEvent) -> Telling {
     };
     let of = list(event.what.partitions());
     let (notable, what) = match &event.what {
+        MemberDid::CommitsFirst => (true, format!("as {who} commits everything before it processes it")),
         MemberDid::Took { generation, .. } => (true, format!("as {who} takes {of} in generation {generation}")),
         MemberDid::GaveUp { lost: false, .. } => (true, format!("as {who} gives up {of}")),
         MemberDid::GaveUp { lost: true, .. } => (true, format!("as {who} has lost {of}")),

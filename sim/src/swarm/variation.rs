@@ -4,7 +4,7 @@
 //! A story is kept because four things that happened in the right order were dangerous once. Dice seldom throw those four
 //! again, and what was mended there breaks next beside it. So fuzzers start from a corpus, and so does this.
 
-use super::{Draws, timeline};
+use super::{Draws, has_group, timeline};
 use crate::{
     faults,
     scenario::{Expect, Scenario, Span, Step},
@@ -27,7 +27,7 @@ pub fn scenario(draws: &Draws) -> Scenario {
     let steps = story.timeline.iter().enumerate();
     let mut timeline: Vec<Step> = steps.filter_map(|(nth, step)| vary(draws, nth as u64, step, &story)).collect();
     if draws.chance("borrow", 0, 50) {
-        let theirs = self::timeline(draws, story.cluster.brokers);
+        let theirs = self::timeline(draws, story.cluster.brokers, has_group(&story.workloads));
         let first = draws.draw("borrow-first", 0) as usize % theirs.len().max(1);
         let count = draws.between("borrow-count", 0, 1, BORROWED_MAX) as usize;
         timeline.extend(theirs.into_iter().skip(first).take(count).filter(|step| step.at < Some(story.lasts)));

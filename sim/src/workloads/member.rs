@@ -6,7 +6,7 @@
 use super::{failed, named, polled};
 use crate::{
     event::{ClientEvent, Member, MemberDid, MemberEvent, NamedPartition},
-    scenario::{Assigning, Topic, Workload},
+    scenario::{Assigning, Delivers, Topic, Workload},
 };
 use client::{
     PartitionName,
@@ -62,6 +62,8 @@ const SLOW_EVERY: u64 = 60;
 /// One time in so many it takes a while to give partitions back, in milliseconds.
 const CLINGS_EVERY: u64 = 4;
 const CLINGS_MS: std::ops::Range<u64> = 300..4_000;
+/// One time in so many a member that commits first ends before it has processed all that it has committed.
+const DIES_EVERY: u64 = 20;
 /// The rank of the board's lock: a consumer's is taken under it.
 const RANK: u8 = 60;
 
@@ -105,6 +107,7 @@ struct Reader {
     consumer: Arc<Consumer>,
     notes: Arc<Notes>,
     commits: Commits,
+    delivers: Delivers,
     board: Board,
 }
 
@@ -116,7 +119,9 @@ struct Notes {
 
 impl Reader {
     fn new(cluster: &Cluster, workload: &Workload, board: Board, member: Member, instance: Option<Arc<str>>) -> Self {
-        let commits = [Commits::AndWaits, Commits::AndGoesOn, Commits::WithPolls][rand::range(0..3) as usize];
+        let drawn = [Commits::AndWaits, Commits::AndGoesOn, Commits::WithPolls][rand::range(0..3) as usize];
+        let delivers = workload.delivers;
+        let commits = if delivers == Delivers::AtMostOnce { Commits::AndWaits } else { drawn };
         let classic = |assignors: &[Assignor]| {
             GroupProtocol::Classic(ClassicProtocol {
                 session_timeout: SESSION_TIMEOUT,
@@ -143,7 +148,10 @@ impl Reader {
         let notes = Arc::new(Notes { member, attempts: AtomicU64::new(0) });
         consumer.set_rebalance_listener(notes.clone()).expect("it has a group");
         consumer.subscribe([workload.topic.as_str()]).expect("it has a group");
-        Self { consumer, notes, commits, board }
+        if delivers == Delivers::AtMostOnce {
+            notes.tell(|| MemberDid::CommitsFirst);
+        }
+        Self { consumer, notes, commits, delivers, board }
     }
 
     /// Reads until its time is over, or for good. Answers whether it was for good.
@@ -171,8 +179,13 @@ impl Reader {
             }
             match self.consumer.poll(POLL).await {
                 Ok(records) => {
-                    records.iter().for_each(|record| polled(record, self.notes.member.reader));
+                    let processed = self.processes(records.len()).await;
+                    records.iter().take(processed).for_each(|record| polled(record, self.notes.member.reader));
                     self.note_read();
+                    if processed > 0 && processed < records.len() {
+                        self.notes.tell(|| MemberDid::Ended);
+                        return false;
+                    }
                 }
                 // Somebody took over its name, as a join of an earlier life does that comes late: a program ends for it.
                 Err(ConsumerError::Group(error)) => {
@@ -183,7 +196,7 @@ impl Reader {
                 }
                 Err(error) => failed(&error).await,
             }
-            if rand::range(0..COMMITS_EVERY) == 0 {
+            if rand::range(0..COMMITS_EVERY) == 0 && self.delivers == Delivers::AtLeastOnce {
                 self.commit().await;
             }
         }
@@ -194,6 +207,17 @@ impl Reader {
         }
         self.notes.tell(|| MemberDid::Ended);
         is_last
+    }
+
+    /// How many of so many records that it has read it processes. Whoever commits first and does not know that it has leaves all
+    /// of them out; and now and then somebody dies over them.
+    async fn processes(&self, read: usize) -> usize {
+        match self.delivers {
+            Delivers::AtLeastOnce => read,
+            Delivers::AtMostOnce if read == 0 || !self.commit().await => 0,
+            Delivers::AtMostOnce if rand::range(0..DIES_EVERY) == 0 => rand::range(0..read as u64) as usize,
+            Delivers::AtMostOnce => read,
+        }
     }
 
     /// Writes on the board how far it is in what it has.
@@ -218,10 +242,11 @@ impl Reader {
         board.iter().all(|(partition, read)| ends.get(partition).is_some_and(|end| read >= end))
     }
 
-    async fn commit(&self) {
+    /// Answers whether it is known to be committed.
+    async fn commit(&self) -> bool {
         let consumed = self.consumer.consumed();
         if consumed.is_empty() || self.commits == Commits::WithPolls {
-            return;
+            return false;
         }
         let attempt = self.notes.attempts.fetch_add(1, Ordering::Relaxed);
         let text = self.notes.member.text(attempt);
@@ -243,9 +268,11 @@ impl Reader {
         };
         match self.commits {
             Commits::AndWaits => {
-                if self.consumer.commit_offsets(offsets, ASKS_WITHIN).await.is_ok() {
+                let is_done = self.consumer.commit_offsets(offsets, ASKS_WITHIN).await.is_ok();
+                if is_done {
                     acknowledged();
                 }
+                is_done
             }
             Commits::AndGoesOn | Commits::WithPolls => {
                 let done = move |outcome: Result<(), _>| {
@@ -254,6 +281,7 @@ impl Reader {
                     }
                 };
                 self.consumer.commit_async(offsets, done).expect("it has a group");
+                false
             }
         }
     }

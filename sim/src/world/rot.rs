@@ -4,7 +4,7 @@ use super::World;
 use crate::event::WorldEvent;
 use protocol::{
     ids::{BrokerId, Offset, PartitionIndex, TopicPartition},
-    record_batch::{BatchHeader, batches, validate_replicated},
+    record_batch::{batches, check_crc},
 };
 use runtime::{observe, simulation::disk::Damage};
 
@@ -63,7 +63,7 @@ impl World {
             let first = pairs.into_iter().position(|(new, old)| new != old)? as u64;
             let mut damaged = bytes.to_vec();
             damaged.copy_within(from_at..from_at + count, to_at);
-            (!is_sound(&damaged)).then_some((to + first, Damage::Misdirect { from, to }))
+            is_noticed(bytes, &damaged).then_some((to + first, Damage::Misdirect { from, to }))
         })
     }
 
@@ -112,12 +112,25 @@ impl World {
     }
 }
 
-/// Whether nobody can tell that this is not what was written. The CRC of a batch leaves its offset out, so that the rest of another
-/// one of the same length may stand behind it: whoever reads it, Kafka or gregor, takes it for what was written there.
-fn is_sound(segment: &[u8]) -> bool {
-    let Ok(first) = BatchHeader::parse(segment) else { return false };
-    let whole = |headers: Vec<BatchHeader>| headers.iter().map(BatchHeader::size).sum::<usize>() == segment.len();
-    validate_replicated(segment, first.base_offset).is_ok_and(whole)
+/// Whether whoever reads a damaged segment, or recovers it, comes to something broken before it comes to anything that was never
+/// written there. The CRC of a batch leaves its offset out, so that the rest of another one of the same length may stand behind it:
+/// Kafka and gregor take that for what was written.
+fn is_noticed(written: &[u8], damaged: &[u8]) -> bool {
+    let sound = sound_bytes(damaged);
+    damaged.get(..sound) == written.get(..sound)
+}
+
+/// How many bytes at the beginning of a segment are whole batches, one behind the other.
+fn sound_bytes(segment: &[u8]) -> usize {
+    let (mut bytes, mut end) = (0, Offset::ZERO);
+    for (header, batch) in batches(segment).map_while(Result::ok) {
+        let is_next = header.base_offset >= end && header.last_offset_delta >= 0;
+        if !is_next || check_crc(&header, batch).is_err() {
+            break;
+        }
+        (bytes, end) = (bytes + header.size(), header.next_offset());
+    }
+    bytes
 }
 
 /// Where the batches of a segment begin; at least one does.
@@ -164,22 +177,25 @@ mod tests {
     }
 
     #[test]
-    fn what_a_reader_can_tell_is_not_sound() {
+    fn what_is_not_what_was_written_and_looks_like_it_is_not_noticed() {
         let (one, other) = (batch(0, 1), batch(1, 2));
         let segment = [one.clone(), other.clone()].concat();
-        assert!(is_sound(&segment));
         // The rest of the first, with its CRC, behind the offset of the second.
-        let misdirected = [&one[..], &other[..HEADER_BYTES as usize], &one[HEADER_BYTES as usize..]].concat();
-        assert!(misdirected != segment && is_sound(&misdirected));
+        let header = HEADER_BYTES as usize;
+        let misdirected = [&one[..], &other[..header], &one[header..]].concat();
+        assert!(misdirected != segment && !is_noticed(&segment, &misdirected));
+        // Recovery cuts at what is broken, and keeps what is before.
+        let (longer, broken) = ([&segment[..], &one].concat(), [&misdirected[..], &one[1..]].concat());
+        assert!(!is_noticed(&longer, &broken));
         let flipped = |at: usize| {
             let mut flipped = segment.clone();
             flipped[at] ^= 1;
             flipped
         };
-        assert!(!is_sound(&flipped(segment.len() - 2)), "a record");
-        assert!(!is_sound(&flipped(one.len() + 7)), "an offset");
-        assert!(!is_sound(&flipped(one.len() + 11)), "a length");
-        assert!(!is_sound(&segment[..segment.len() - 1]));
+        assert!(is_noticed(&segment, &flipped(segment.len() - 2)), "a record");
+        assert!(is_noticed(&segment, &flipped(one.len() + 7)), "an offset");
+        assert!(is_noticed(&segment, &flipped(one.len() + 11)), "a length");
+        assert!(is_noticed(&segment, &segment[..segment.len() - 1]));
     }
 
     #[test]

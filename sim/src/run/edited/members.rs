@@ -5,7 +5,9 @@ use crate::event::MemberDid;
 use groups::{
     ids::{Generation, GroupEpoch},
     record::Record as GroupRecord,
+    shard::{Config, GroupShard},
 };
+use std::sync::Arc;
 
 const GROUP: &str = r#"
 title = "Two members read while their coordinators die"
@@ -114,6 +116,26 @@ fn a_coordinator_writes_before_it_has_read(history: &mut History) {
     history.retain(|kept| !is_loaded(kept));
 }
 
+fn a_coordinator_begins_with_nothing(history: &mut History) {
+    for kept in history.iter_mut() {
+        if let Owned::Replica(ReplicaEvent::CoordinatorLoaded { recorded, .. }) = &mut kept.event {
+            *recorded = Arc::new(GroupShard::new(Config::default()).recorded());
+        }
+    }
+}
+
+fn offsets_of_readers_are_forgotten(history: &mut History) {
+    last_written(
+        history,
+        |record| matches!(record, GroupRecord::Offset { value: Some(_), .. }),
+        |record| {
+            if let GroupRecord::Offset { value, .. } = record {
+                *value = None;
+            }
+        },
+    );
+}
+
 const EDITS: &[Edit] = &[
     (a_commit_goes_back, &["commits_are_kept"]),
     (an_accepted_commit_is_not_written, &["commits_are_kept"]),
@@ -122,6 +144,8 @@ const EDITS: &[Edit] = &[
     (two_members_have_a_partition, &["one_owner"]),
     (a_commit_of_an_older_generation_is_accepted, &["commits_are_fenced"]),
     (a_coordinator_writes_before_it_has_read, &["one_coordinator"]),
+    (a_coordinator_begins_with_nothing, &["coordinator_is_its_log"]),
+    (offsets_of_readers_are_forgotten, &["offsets_stay"]),
 ];
 
 /// The last batch of a coordinator in which `is_it` finds something, to change.
