@@ -233,6 +233,11 @@ fn kafkas_scripts_work_on_a_cluster_whose_controllers_are_apart() {
     let all = "--topic orders --from-beginning --max-messages 3 --property print.key=true --property print.offset=true";
     let (read, _) = run("kafka-console-consumer.sh", all, "");
     assert_eq!(read, "Offset:0\tk\ta\nOffset:1\tk\tb\nOffset:2\tk\tc\nProcessed a total of 3 messages\n");
+    let in_group = "--topic orders --group readers --from-beginning --property print.offset=true --max-messages";
+    let (read, _) = run("kafka-console-consumer.sh", &format!("{in_group} 2"), "");
+    assert_eq!(read, "Offset:0\ta\nOffset:1\tb\nProcessed a total of 2 messages\n");
+    let (read, _) = run("kafka-console-consumer.sh", &format!("{in_group} 1"), "");
+    assert_eq!(read, "Offset:2\tc\nProcessed a total of 1 messages\n");
     let (ends, _) = run("kafka-get-offsets.sh", "--topic orders", "");
     let ends: BTreeSet<&str> = ends.lines().filter_map(|line| line.rsplit_once(':')).map(|(_, end)| end).collect();
     assert_eq!(ends, BTreeSet::from(["0", "3"]));

@@ -1,5 +1,5 @@
-//! `kafka-console-consumer` (`org.apache.kafka.tools.consumer.ConsoleConsumer`), without groups: it reads the partitions
-//! itself, as Kafka's does when it is given one.
+//! `kafka-console-consumer` (`org.apache.kafka.tools.consumer.ConsoleConsumer`): as a member of a group that it is given; else it
+//! reads the partitions itself, as Kafka's does when it is given one.
 
 mod formatter;
 
@@ -11,7 +11,10 @@ use crate::{output::Failure, properties};
 use client::{
     PartitionName,
     cluster::Cluster,
-    consumer::{Consumer, ConsumerOptions, IsolationLevel, ResetTo},
+    consumer::{
+        ClassicProtocol, Consumer, ConsumerOptions, ConsumerProtocol, GroupOptions, GroupProtocol, IsolationLevel,
+        OffsetAndMetadata, ResetTo,
+    },
 };
 use formatter::Formatter;
 use protocol::ids::{Offset, PartitionIndex};
@@ -20,6 +23,7 @@ use runtime::{
     time,
 };
 use std::{
+    collections::BTreeMap,
     io::{self, BufWriter, Write},
     path::Path,
     process::ExitCode,
@@ -32,7 +36,6 @@ pub const TOOL: Tool = Tool {
     options: OPTIONS,
     instead: &[
         ZOOKEEPER,
-        ("--group", "leave it out: all partitions are read; in a group reads `gregor consume TOPIC --group NAME`"),
         ("--include", "write --topic TOPIC: one topic is read"),
         ("--whitelist", "write --topic TOPIC: one topic is read"),
         ("--enable-systest-events", "leave it out: there are none"),
@@ -49,6 +52,11 @@ const OPTIONS: &[Spec] = &[
     Spec::values(&["--command-property", "--consumer-property"], "KEY=VALUE", "A property of the consumer."),
     Spec::value(&["--topic"], "TOPIC", "The topic to read."),
     Spec::value(&["--partition"], "ID", "One of its partitions; all if not said."),
+    Spec::value(
+        &["--group"],
+        "GROUP",
+        "Read as a member of this consumer group, from where it is, and commit what is printed.",
+    ),
     Spec::value(&["--offset"], "OFFSET", "Where to begin in it: a number, earliest or latest."),
     Spec::flag(&["--from-beginning"], "Begin with the first record instead of the next one."),
     Spec::value(&["--max-messages"], "COUNT", "End after so many records."),
@@ -68,6 +76,9 @@ const OPTIONS: &[Spec] = &[
 /// How long a topic may take to be known.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(500);
+/// How long a commit may take, and how long leaving a group.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is read, from where, and until when.
 struct Reading {
@@ -75,6 +86,12 @@ struct Reading {
     consumer: ConsumerOptions,
     topic: String,
     partition: Option<i32>,
+    /// As a member of which group.
+    group: Option<String>,
+    /// By KIP-848.
+    is_modern: bool,
+    /// What it has printed.
+    commits: bool,
     begin: Begin,
     messages_max: u64,
     silence_max: Option<Duration>,
@@ -95,6 +112,9 @@ impl Reading {
             consumer: ConsumerOptions::default(),
             topic: options.required("--topic")?.to_owned(),
             partition: options.number("--partition")?,
+            group: None,
+            is_modern: false,
+            commits: true,
             begin: begin(options)?,
             messages_max: options
                 .number::<i64>("--max-messages")?
@@ -117,9 +137,26 @@ impl Reading {
         if let Some(level) = options.get("--isolation-level") {
             reading.set("isolation.level", level)?;
         }
+        if let Some(group) = options.get("--group") {
+            reading.join(group)?;
+        }
+        if reading.group.is_some() && reading.partition.is_some() {
+            return Err(Failure::new("Options group and partition cannot be specified together."));
+        }
         let to = if reading.begin == Begin::Earliest { ResetTo::Earliest } else { ResetTo::Latest };
         reading.consumer.reset = Some(to);
         Ok(reading)
+    }
+
+    /// Takes the group's name, which may be said more than once, as long as it is the same (`ConsoleConsumerOptions`).
+    fn join(&mut self, group: &str) -> Result<(), Failure> {
+        match self.group.replace(group.to_owned()) {
+            Some(other) if other != group => Err(Failure::new(format!(
+                "The group ids provided in different places (directly using '--group', via '--command-property', or via \
+                 '--command-config') do not match. Detected group ids: '{other}', '{group}'"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), Failure> {
@@ -133,8 +170,16 @@ impl Reading {
             }
             ("auto.offset.reset", "earliest") if self.begin == Begin::Latest => self.begin = Begin::Earliest,
             ("auto.offset.reset", _) => {}
-            ("group.id", _) => {
-                return Err(Failure::new("leave group.id out: in groups reads `gregor consume TOPIC --group NAME`"));
+            ("group.id", group) => self.join(group)?,
+            ("group.protocol", protocol) if protocol.eq_ignore_ascii_case("classic") => self.is_modern = false,
+            ("group.protocol", protocol) if protocol.eq_ignore_ascii_case("consumer") => self.is_modern = true,
+            ("group.protocol", other) => {
+                return Err(Failure::new(format!("'{other}' is no group protocol: write classic or consumer")));
+            }
+            ("enable.auto.commit", "true") => self.commits = true,
+            ("enable.auto.commit", "false") => self.commits = false,
+            ("enable.auto.commit", other) => {
+                return Err(Failure::new(format!("enable.auto.commit is true or false, and not '{other}'")));
             }
             (other, value) => self.client.set(other, value)?,
         }
@@ -197,6 +242,27 @@ const BROKEN_PIPE: u8 = 141;
 
 async fn read_all(reading: &Reading, read: &mut u64) -> Result<(), Failure> {
     let cluster = Cluster::new(reading.client.cluster.clone());
+    match &reading.group {
+        Some(group) => read_in_group(reading, group, cluster, read).await,
+        None => read_partitions(reading, cluster, read).await,
+    }
+}
+
+async fn read_in_group(reading: &Reading, group: &str, cluster: Cluster, read: &mut u64) -> Result<(), Failure> {
+    cluster.topic(&reading.topic, METADATA_TIMEOUT).await?;
+    let protocol = match reading.is_modern {
+        true => GroupProtocol::Consumer(ConsumerProtocol::default()),
+        false => GroupProtocol::Classic(ClassicProtocol::default()),
+    };
+    let group = GroupOptions { protocol, commit_interval: None, ..GroupOptions::new(group) };
+    let consumer = Consumer::new(cluster, ConsumerOptions { group: Some(group), ..reading.consumer.clone() });
+    consumer.subscribe([&*reading.topic])?;
+    let told = print_all(reading, &consumer, read).await;
+    consumer.close(CLOSE_TIMEOUT).await;
+    told
+}
+
+async fn read_partitions(reading: &Reading, cluster: Cluster, read: &mut u64) -> Result<(), Failure> {
     let topic = cluster.topic(&reading.topic, METADATA_TIMEOUT).await?;
     let indexes = match reading.partition {
         Some(partition) => partition..partition + 1,
@@ -216,6 +282,11 @@ async fn read_all(reading: &Reading, read: &mut u64) -> Result<(), Failure> {
             (Begin::Earliest, _) => consumer.seek_to_beginning(partition),
         };
     }
+    print_all(reading, &consumer, read).await
+}
+
+/// Until it is told to end, or has printed enough, or nothing has come for long enough.
+async fn print_all(reading: &Reading, consumer: &Consumer, read: &mut u64) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut interrupted = std::pin::pin!(termination_requested());
     let mut last = time::now();
@@ -229,14 +300,29 @@ async fn read_all(reading: &Reading, read: &mut u64) -> Result<(), Failure> {
         } else if reading.silence_max.is_some_and(|max| last.elapsed() >= max) {
             return Ok(());
         }
+        let mut printed = BTreeMap::new();
         for record in records {
             reading.formatter.write(&record, &mut out).map_err(written)?;
             *read += 1;
+            let next = OffsetAndMetadata {
+                offset: record.offset.plus(1),
+                leader_epoch: Some(record.leader_epoch),
+                metadata: String::new(),
+            };
+            printed.insert(PartitionName { topic: record.topic, partition: record.partition }, next);
             if *read == reading.messages_max {
                 break;
             }
         }
         out.flush().map_err(written)?;
+        if reading.group.is_some()
+            && reading.commits
+            && !printed.is_empty()
+            && let Err(error) = consumer.commit_offsets(printed, COMMIT_TIMEOUT).await
+        {
+            // A rebalance took its partitions: whoever has them now prints the same records again.
+            eprintln!("not committed: {error}");
+        }
     }
     Ok(())
 }
@@ -271,8 +357,24 @@ mod tests {
     }
 
     #[test]
+    fn it_joins_the_group_that_it_is_given() {
+        let joined = |line: &str| {
+            let reading = reading(line).expect(line);
+            (reading.group, reading.is_modern, reading.commits)
+        };
+        assert_eq!(joined(""), (None, false, true));
+        assert_eq!(joined("--group g --consumer-property group.id=g"), (Some("g".into()), false, true));
+        let modern = "--consumer-property group.id=g --consumer-property group.protocol=CONSUMER";
+        assert_eq!(joined(modern), (Some("g".into()), true, true));
+        assert_eq!(joined("--group g --consumer-property enable.auto.commit=false"), (Some("g".into()), false, false));
+    }
+
+    #[test]
     fn what_it_cannot_do_is_refused() {
-        assert!(reading("--consumer-property group.id=g").err().is_some_and(|said| said.contains("groups")));
+        assert!(reading("--group g --partition 0").is_err());
+        assert!(reading("--group g --consumer-property group.id=h").err().is_some_and(|said| said.contains("'g'")));
+        assert!(reading("--group g --consumer-property group.protocol=raft").is_err());
+        assert!(reading("--group g --consumer-property enable.auto.commit=perhaps").is_err());
         assert!(reading("--isolation-level some").is_err());
         assert!(reading("--property print.everything=true").is_err());
         assert_eq!(reading("--timeout-ms -1 --max-messages -1").expect("no limits").messages_max, u64::MAX);
