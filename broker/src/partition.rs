@@ -17,6 +17,7 @@ pub mod isr;
 pub mod moving;
 pub mod position;
 pub mod refusal;
+pub mod settings;
 pub mod state;
 pub mod waiting;
 
@@ -29,6 +30,7 @@ use isr::{IsrAnswer, IsrProposal, JoinFloor};
 use protocol::ids::{BrokerId, DirectoryId, LeaderEpoch, MonotonicMillis, Offset, TopicPartition};
 use runtime::sync::{Guard, Lock, Notify};
 use runtime::{buggify, mutant, mutant_diverged, observe, rand, sometimes, task, time};
+use settings::{Settings, Throttled};
 use state::{Answered, Effects, PartitionState, PartitionUpdate, Role, Transition, initial_high_watermark};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -70,15 +72,6 @@ struct Replica {
     held: bool,
     /// How many removals of segments are not durable yet: until then the log refuses appends.
     unsettled: usize,
-}
-
-/// Whether a replica is copied no faster than the broker's throttles allow, in each of its roles.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Throttled {
-    /// While it leads.
-    pub leader: bool,
-    /// While it follows.
-    pub follower: bool,
 }
 
 /// What a partition update came to.
@@ -210,10 +203,15 @@ impl Partition {
         }
     }
 
-    /// Takes what the metadata says of the partition (`Partition.makeLeader`, `Partition.makeFollower`). Whoever waited on
-    /// an earlier leader epoch is told at once.
-    pub fn update(self: &Arc<Self>, update: &PartitionUpdate<'_>) -> Updated {
+    /// Takes what the metadata says of the partition (`Partition.makeLeader`, `Partition.makeFollower`), and the topic's
+    /// settings where they changed with it. Whoever waited on an earlier leader epoch is told at once.
+    ///
+    /// Both in one step: a leader that took a smaller ISR before the smaller `min.insync.replicas` that goes with it, or a
+    /// smaller `min.insync.replicas` before it hears that it leads no more, would let the high watermark pass replicas that
+    /// the controller keeps eligible.
+    pub fn update(self: &Arc<Self>, update: &PartitionUpdate<'_>, settings: Option<Settings>) -> Updated {
         let mut replica = self.replica.lock();
+        let reconfigured = settings.map(|settings| replica.set_config(settings)).is_some();
         let elected_again = update.leader == Some(self.context.local);
         if elected_again && replica.log.latest_epoch().is_some_and(|latest| latest > update.leader_epoch) {
             // Its own log knows of a later leader: what is being applied here is history.
@@ -222,7 +220,12 @@ impl Partition {
         }
         let isr = replica.state.isr();
         match replica.state.on_metadata(update, monotonic_now()) {
-            Transition::Ignored => Updated::Ignored,
+            Transition::Ignored => {
+                if reconfigured {
+                    self.reconsider(&mut replica);
+                }
+                Updated::Ignored
+            }
             Transition::StillLeads => {
                 if replica.state.isr() != isr {
                     sometimes!(replica.state.isr().len() < isr.len(), "the ISR shrank");
@@ -320,11 +323,9 @@ impl Partition {
     }
 
     /// Takes the topic's settings as they are now.
-    pub fn set_config(&self, config: LogConfig, min_insync_replicas: usize, throttled: Throttled) {
+    pub fn set_config(&self, settings: Settings) {
         let mut replica = self.replica.lock();
-        replica.throttled = throttled;
-        replica.log.set_config(config);
-        replica.state.set_min_insync_replicas(min_insync_replicas);
+        replica.set_config(settings);
         self.reconsider(&mut replica);
     }
 

@@ -16,7 +16,10 @@ pub use loading::{LoadError, Loaded, Outgoing, PartitionsConfig};
 
 use crate::partition::context::ReplicaContext;
 use crate::partition::state::PartitionUpdate;
-use crate::partition::{Partition, Throttled, Updated};
+use crate::partition::{
+    Partition, Updated,
+    settings::{Settings, Throttled},
+};
 use metadata::config::effective::{Layers, broker_long};
 use metadata::config::{Properties, TimestampType as TopicTimestampType, TopicConfig};
 use metadata::delta::Changes;
@@ -213,11 +216,18 @@ impl Partitions {
                 self.remove(TopicPartition { topic_id: topic.id, partition });
             }
         }
-        // Settings first: a leader that took a smaller ISR under a smaller `min.insync.replicas` than goes with it would let
-        // the high watermark pass replicas that the controller keeps eligible.
-        self.apply_configs(&image, &changes.configs);
+        let reconfigured = Reconfigured::new(&changes.configs, self.context.local);
+        if reconfigured.all_topics {
+            self.configure_throttles(&image);
+        }
         for of in &changes.partitions {
-            self.place(&image, *of);
+            self.place(&image, *of, &reconfigured);
+        }
+        // Those whose place changed too had both at once.
+        let others = self.all().into_iter().filter(|partition| !changes.partitions.contains(&partition.id()));
+        for partition in others.filter(|partition| reconfigured.concerns(partition)) {
+            reachable!("the settings of a replica changed");
+            partition.set_config(self.settings(&image, &partition));
         }
         if !changes.brokers.is_empty() {
             self.all().iter().for_each(|partition| partition.on_brokers_changed());
@@ -231,7 +241,7 @@ impl Partitions {
         self.configure_throttles(image);
         for (of, partition) in image.partitions() {
             if partition.replicas.contains(&self.context.local) {
-                self.place(image, of);
+                self.place(image, of, &Reconfigured::default());
             }
         }
         self.resume_moves(image);
@@ -248,7 +258,7 @@ impl Partitions {
     }
 
     /// Gives a partition the place that the metadata gives it: here, in some role, or not here.
-    fn place(self: &Arc<Self>, image: &Image, of: TopicPartition) {
+    fn place(self: &Arc<Self>, image: &Image, of: TopicPartition, reconfigured: &Reconfigured) {
         let state = image.partition(of).filter(|state| state.replicas.contains(&self.context.local));
         let (Some(state), Some(topic)) = (state, image.topic(of.topic_id)) else {
             self.remove(of);
@@ -278,7 +288,7 @@ impl Partitions {
                     let hosted = found.clone().map_or(Hosted::Creating, Hosted::Here);
                     replicas.hosted.insert(of, hosted);
                     if let Some(found) = &found {
-                        self.configure(image, found);
+                        found.set_config(self.settings(image, found));
                         self.correct_assignment(image, found);
                     }
                     (found, damaged)
@@ -289,7 +299,10 @@ impl Partitions {
             self.discard_damaged(&damaged);
         }
         match partition {
-            Some(partition) => self.update(&partition, state),
+            Some(partition) => {
+                let settings = reconfigured.concerns(&partition).then(|| self.settings(image, &partition));
+                self.update(&partition, state, settings);
+            }
             None => {
                 let (partitions, topic) = (self.clone(), topic.name.clone());
                 task::spawn(async move { partitions.create(of, topic).await });
@@ -309,8 +322,8 @@ impl Partitions {
         observe::emit(|| LogEvent::Deleted { partition: damaged.id() });
     }
 
-    /// Brings the metadata of a partition to its replica, and what that makes of it to the fetchers.
-    fn update(self: &Arc<Self>, partition: &Arc<Partition>, state: &PartitionImage) {
+    /// Brings the metadata of a partition, and settings that changed with it, to its replica, and what that makes of it to the fetchers.
+    fn update(self: &Arc<Self>, partition: &Arc<Partition>, state: &PartitionImage, settings: Option<Settings>) {
         let update = PartitionUpdate {
             leader: state.leader,
             leader_epoch: state.leader_epoch,
@@ -318,7 +331,7 @@ impl Partitions {
             replicas: &state.replicas,
             isr: &state.isr,
         };
-        match partition.update(&update) {
+        match partition.update(&update, settings) {
             Updated::Ignored | Updated::Leads | Updated::Follows { new_epoch: false, .. } => {}
             Updated::Elected(election) => {
                 self.change_fetching(FetchChange::Stop { partition: partition.id() });
@@ -353,29 +366,6 @@ impl Partitions {
         let _ = self.fetching.send(change);
     }
 
-    /// Brings changed settings to the replicas that they concern.
-    fn apply_configs(&self, image: &Image, changed: &BTreeSet<ConfigResource>) {
-        let local = self.context.local;
-        let of_this_broker = |resource: &ConfigResource| match resource {
-            ConfigResource::Broker(Some(broker_id)) => *broker_id == local,
-            ConfigResource::Broker(None) => true,
-            ConfigResource::Topic(_) => false,
-        };
-        let all_topics = changed.iter().any(of_this_broker);
-        if changed.is_empty() {
-            return;
-        }
-        if all_topics {
-            self.configure_throttles(image);
-        }
-        for partition in self.all() {
-            if all_topics || changed.contains(&ConfigResource::Topic(partition.topic().to_string())) {
-                reachable!("the settings of a replica changed");
-                self.configure(image, &partition);
-            }
-        }
-    }
-
     fn configure_throttles(&self, image: &Image) {
         let layers = Layers::of_broker(image, &self.properties, Some(self.context.local));
         let rate = |name| broker_long(&layers, name).unsigned_abs();
@@ -384,14 +374,14 @@ impl Partitions {
         self.context.throttles.moves.set_rate(rate("replica.alter.log.dirs.io.max.bytes.per.second"));
     }
 
-    fn configure(&self, image: &Image, partition: &Partition) {
+    fn settings(&self, image: &Image, partition: &Partition) -> Settings {
         let config = TopicConfig::resolve(image, &self.properties, partition.topic());
         let (index, local) = (partition.id().partition, self.context.local);
         let throttled = Throttled {
             leader: config.leader_throttled_replicas.contains(index, local),
             follower: config.follower_throttled_replicas.contains(index, local),
         };
-        partition.set_config(log_config(&config), config.min_insync_replicas, throttled);
+        Settings { log: log_config(&config), min_insync_replicas: config.min_insync_replicas, throttled }
     }
 
     /// The disk of a log directory failed: every log on it goes offline (KIP-112).
@@ -406,6 +396,32 @@ impl Partitions {
             partition.go_offline();
         }
         self.failed.notify_waiters();
+    }
+}
+
+/// Of which replicas the settings changed.
+#[derive(Default)]
+struct Reconfigured {
+    all_topics: bool,
+    topics: BTreeSet<String>,
+}
+
+impl Reconfigured {
+    fn new(changed: &BTreeSet<ConfigResource>, local: BrokerId) -> Self {
+        let mut reconfigured = Self::default();
+        for resource in changed {
+            match resource {
+                ConfigResource::Broker(broker_id) => {
+                    reconfigured.all_topics |= broker_id.is_none_or(|broker_id| broker_id == local);
+                }
+                ConfigResource::Topic(topic) => drop(reconfigured.topics.insert(topic.clone())),
+            }
+        }
+        reconfigured
+    }
+
+    fn concerns(&self, partition: &Partition) -> bool {
+        self.all_topics || self.topics.contains(&**partition.topic())
     }
 }
 

@@ -99,19 +99,26 @@ impl Bench {
     /// Broker 1 leading in leader epoch 0.
     async fn leading(isr: &[i32]) -> Self {
         let bench = Self::new(1).await;
-        bench.partition.set_config(LogConfig::default(), isr.len(), Throttled::default());
+        bench.configure(isr.len(), Throttled::default());
         bench.elect(0, 0, isr).finish().await;
         bench
     }
 
+    fn configure(&self, min_insync_replicas: usize, throttled: Throttled) {
+        self.partition.set_config(Settings { log: LogConfig::default(), min_insync_replicas, throttled });
+    }
+
     fn update(&self, leader: i32, leader_epoch: i32, partition_epoch: i32, isr: &[i32]) -> Updated {
-        self.partition.update(&PartitionUpdate {
-            leader: BrokerId::from_wire(leader),
-            leader_epoch: LeaderEpoch(leader_epoch),
-            partition_epoch: PartitionEpoch(partition_epoch),
-            replicas: &ids(&[1, 2, 3]),
-            isr: &ids(isr),
-        })
+        self.partition.update(
+            &PartitionUpdate {
+                leader: BrokerId::from_wire(leader),
+                leader_epoch: LeaderEpoch(leader_epoch),
+                partition_epoch: PartitionEpoch(partition_epoch),
+                replicas: &ids(&[1, 2, 3]),
+                isr: &ids(isr),
+            },
+            None,
+        )
     }
 
     fn elect(&self, leader_epoch: i32, partition_epoch: i32, isr: &[i32]) -> Election {
@@ -360,14 +367,14 @@ fn a_throttled_leader_sends_nothing_more_to_a_follower_that_is_behind() {
     run(|| async {
         let bench = Bench::leading(&[1, 2]).await;
         let throttled = Throttled { leader: true, follower: false };
-        bench.partition.set_config(LogConfig::default(), 1, throttled);
+        bench.configure(1, throttled);
         bench.append(Acks::Leader).unwrap();
         bench.context.throttles.leaders.set_rate(1);
         assert!(bench.fetch(3, 0).records.is_some(), "nothing of the rate is used");
         bench.partition.on_sent_to_follower(100);
         assert!(bench.fetch(3, 0).records.is_none());
         assert!(bench.fetch(2, 0).records.is_some(), "it is in sync, and is kept so");
-        bench.partition.set_config(LogConfig::default(), 1, Throttled::default());
+        bench.configure(1, Throttled::default());
         assert!(bench.fetch(3, 0).records.is_some(), "the topic does not name it any more");
     });
 }
@@ -454,7 +461,7 @@ fn the_mutant_z04_lets_a_follower_join_below_the_epoch_start() {
 /// A follower falls silent and leaves the ISR, and nothing more happens. Returns what the one produce that waited is told.
 async fn told_after_a_shrink() -> Result<(), AckError> {
     let mut bench = Bench::leading(&[1, 2]).await;
-    bench.partition.set_config(LogConfig::default(), 1, Throttled::default());
+    bench.configure(1, Throttled::default());
     let ticket = bench.append(Acks::All).unwrap().ticket.unwrap();
     time::sleep(LAG_MAX * 2).await;
     bench.partition.tick();

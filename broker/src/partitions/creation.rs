@@ -67,10 +67,10 @@ impl Partitions {
         }
         // What was published before it was listed has not reached it; what comes after does.
         let image = self.context.image.get();
-        self.configure(&image, &partition);
+        partition.set_config(self.settings(&image, &partition));
         self.correct_assignment(&image, &partition);
         if let Some(state) = image.partition(of) {
-            self.update(&partition, state);
+            self.update(&partition, state, None);
         }
     }
 

@@ -216,6 +216,37 @@ fn a_follower_is_given_to_the_fetchers_and_taken_from_them_when_it_is_elected() 
     });
 }
 
+/// The topic's `min.insync.replicas` is this now.
+fn min_insync_replicas(value: i32) -> Record {
+    let name = "min.insync.replicas".to_owned();
+    Record::Config { resource: ConfigResource::Topic("orders".into()), name, value: Some(value.to_string()) }
+}
+
+#[test]
+fn a_leader_that_learns_at_once_that_fewer_are_enough_and_that_it_leads_no_more_commits_nothing() {
+    run(|| async {
+        let mut story = Story::new();
+        story.start().await;
+        story.register();
+        story.create_topic(1, 1);
+        story.publish(&[min_insync_replicas(2)]);
+        let partition = story.leading(1).await;
+        append(&partition);
+        assert_eq!(partition.standing().high_watermark, Offset(0), "one of two");
+        // It was cut off: another, who may not have its record, leads already.
+        story.publish(&[changed(1, Some(2), &[2]), min_insync_replicas(1)]);
+        let standing = partition.standing();
+        assert_eq!((standing.leads, standing.high_watermark), (false, Offset(0)));
+        // Where it still leads they are enough.
+        story.publish(&[min_insync_replicas(2)]);
+        story.publish(&[changed(1, Some(1), &[1])]);
+        let partition = story.leading(1).await;
+        assert_eq!(partition.standing().high_watermark, Offset(0));
+        story.publish(&[min_insync_replicas(1)]);
+        assert_eq!(partition.standing().high_watermark, Offset(1));
+    });
+}
+
 #[test]
 fn a_clean_stop_is_proof_once() {
     run(|| async {

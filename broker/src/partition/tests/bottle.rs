@@ -65,7 +65,7 @@ impl Machine {
         let checkpoint = (rand::range(0..2) == 0).then(|| Offset(rand::range(0..200) as i64));
         let (context, proposals) = context(id.0);
         let partition = Partition::new(tp(), "orders".into(), 0, log.unwrap(), checkpoint, context.clone());
-        partition.set_config(config, MIN_ISR, Throttled::default());
+        partition.set_config(Settings { log: config, min_insync_replicas: MIN_ISR, throttled: Throttled::default() });
         Self { platter, context, proposals, partition, life }
     }
 
@@ -154,13 +154,16 @@ impl Bottle {
         let machine = &self.machines[&id];
         machine.context.image.set(Arc::new(self.image.clone()));
         machine.partition.on_brokers_changed();
-        let updated = machine.partition.update(&PartitionUpdate {
-            leader: state.leader,
-            leader_epoch: state.leader_epoch,
-            partition_epoch: state.partition_epoch,
-            replicas: &state.replicas,
-            isr: &state.isr,
-        });
+        let updated = machine.partition.update(
+            &PartitionUpdate {
+                leader: state.leader,
+                leader_epoch: state.leader_epoch,
+                partition_epoch: state.partition_epoch,
+                replicas: &state.replicas,
+                isr: &state.isr,
+            },
+            None,
+        );
         if let Updated::Elected(election) = updated {
             self.elections.push(election);
         }

@@ -80,8 +80,8 @@ fn a_power_loss_at_any_moment_of_a_move_leaves_one_whole_log() {
     for millis in 0..40 {
         run(move || async move {
             let (mut story, partition) = two_directories().await;
-            let each = LogConfig { flush_messages: 1, ..LogConfig::default() };
-            partition.set_config(each, 1, Throttled::default());
+            let log = LogConfig { flush_messages: 1, ..LogConfig::default() };
+            partition.set_config(Settings { log, min_insync_replicas: 1, throttled: Throttled::default() });
             for _ in 0..20 {
                 let flush = try_append(&partition).unwrap().flush.expect("each record is flushed");
                 flush.await.unwrap();
