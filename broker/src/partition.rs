@@ -35,7 +35,7 @@ use state::{Answered, Effects, PartitionState, PartitionUpdate, Role, Transition
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use storage::{Log, LogConfig, LogError, SyncTask};
+use storage::{Log, LogError, SyncTask};
 use waiting::Parked;
 
 /// The rank of a replica's lock.

@@ -19,7 +19,14 @@ pub struct Cleaned {
 }
 
 impl Cleaned {
-    pub(super) fn observe(&mut self, log: &Batches, batches: &[CleanedBatch]) {
+    /// A replica was cleaned from one offset to another. What was gone there of an older log, which an unclean election has ended,
+    /// was never in this one.
+    pub(super) fn observe(&mut self, log: &Batches, (from, to): (Offset, Offset), batches: &[CleanedBatch]) {
+        let is_older = |batch: &Batch| log.at(batch.base_offset) != Some(batch);
+        let older: Vec<Offset> = self.gone_between(from, to).filter(is_older).map(|batch| batch.base_offset).collect();
+        for base_offset in older {
+            self.gone.remove(&base_offset);
+        }
         for cleaned in batches {
             self.removed.extend(&cleaned.removed);
             let Some(batch) = log.at(cleaned.base_offset) else { continue };
@@ -82,7 +89,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use crate::invariants::stories::{Nothing, Story, orders};
-    use protocol::ids::{BrokerId, Offset};
+    use protocol::ids::{BrokerId, LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence};
     use storage::event::{CleanedBatch, LogEvent, Origin};
 
     /// A leader with four batches, of which a cleaner took out the second and changed the third.
@@ -110,5 +117,34 @@ mod tests {
         assert!(copy(&[(0, 0), (2, 77), (3, 3)]));
         assert!(!copy(&[(0, 0), (2, 78), (3, 3)]));
         assert!(!copy(&[(0, 0), (3, 3)]));
+    }
+    #[test]
+    fn what_is_gone_of_a_log_that_ended_is_not_put_back_into_the_next() {
+        let two_records = LogEvent::Appended {
+            partition: orders(),
+            base_offset: Offset(1),
+            last_offset: Offset(2),
+            leader_epoch: LeaderEpoch(2),
+            crc: 8,
+            producer_id: ProducerId::NONE,
+            producer_epoch: ProducerEpoch::NONE,
+            base_sequence: Sequence::NONE,
+            origin: Origin::Leader,
+        };
+        let is_gone = |at, last| {
+            let (base_offset, last_offset) = (Offset(at), Offset(last));
+            let batches = vec![CleanedBatch { base_offset, last_offset, crc: None, removed: vec![] }];
+            LogEvent::Cleaned { partition: orders(), from: Offset(0), to: Offset(3), batches }
+        };
+        let story = (0..4).fold(Story::new(Nothing).cluster(), |story, at| story.append(1, at, 1, 0, Origin::Leader));
+        let story =
+            story.log(1, is_gone(2, 2)).truncate(1, 4, 1).log(1, two_records).append(1, 3, 2, 9, Origin::Leader);
+        let story = story.log(1, is_gone(1, 2));
+        let gone = story.ledger.cleaned(orders()).map(|cleaned| cleaned.gone_between(Offset(0), Offset(3)).collect());
+        let gone: Vec<_> = gone.expect("something was cleaned");
+        assert_eq!(
+            gone.iter().map(|batch| (batch.base_offset, batch.leader_epoch.0)).collect::<Vec<_>>(),
+            [(Offset(1), 2)]
+        );
     }
 }

@@ -74,7 +74,7 @@ impl Replica {
                 }
                 self.log_end_offset = last_offset.plus(1);
             }
-            LogEvent::Cleaned { batches, .. } => cleaned.observe(&self.log, batches),
+            LogEvent::Cleaned { from, to, batches, .. } => cleaned.observe(&self.log, (*from, *to), batches),
             LogEvent::Truncated { to, from, .. } => {
                 let (lowest, highest) = self.cut_from.unwrap_or((*to, *from));
                 self.cut_from = Some((lowest.min(*to), highest.max(*from)));
