@@ -29,7 +29,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::task::Poll;
 use std::time::Duration;
-use storage::Recovery;
+use storage::{LogConfig, Recovery};
 
 const LAG_MAX: Duration = Duration::from_secs(2);
 const ALL: FetchLimits = FetchLimits { bytes_max: 1 << 20, at_least_one: true };
