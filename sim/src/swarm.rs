@@ -72,12 +72,7 @@ fn drawn(draws: &Draws) -> Scenario {
     if draws.chance("consume", 0, 50) {
         workloads.push(Workload { kind: WorkloadKind::Consume, clients: 1, ..workloads[0].clone() });
     }
-    if draws.chance("group", 0, 30) {
-        let assigning = Assigning::ALL[draws.draw("assigning", 0) as usize % Assigning::ALL.len()];
-        let clients = draws.between("members", 0, 1, 4) as i32;
-        let delivers = if draws.chance("delivers", 0, 25) { Delivers::AtMostOnce } else { Delivers::AtLeastOnce };
-        workloads.push(Workload { kind: WorkloadKind::Group, clients, assigning, delivers, ..workloads[0].clone() });
-    }
+    workloads.extend(group(draws, &workloads[0]));
     if draws.chance("reread", 0, 25) {
         workloads.push(Workload { kind: WorkloadKind::Reread, clients: 1, ..workloads[0].clone() });
     }
@@ -116,6 +111,15 @@ fn drawn(draws: &Draws) -> Scenario {
         workloads,
         expect: Expect::default(),
     }
+}
+
+/// The members of a group, if there is one.
+fn group(draws: &Draws, like: &Workload) -> Option<Workload> {
+    let assigning = Assigning::ALL[draws.draw("assigning", 0) as usize % Assigning::ALL.len()];
+    let clients = draws.between("members", 0, 1, 4) as i32;
+    let delivers = if draws.chance("delivers", 0, 25) { Delivers::AtMostOnce } else { Delivers::AtLeastOnce };
+    let members = Workload { kind: WorkloadKind::Group, clients, assigning, delivers, ..like.clone() };
+    draws.chance("group", 0, 30).then_some(members)
 }
 
 /// The operators of the topic, each on a machine of its own.
