@@ -29,16 +29,14 @@ impl Delivery {
     /// Counts one event.
     pub fn count(&mut self, fact: &Fact<'_>) {
         match fact {
-            Fact::Member(MemberEvent { member: Member { group, reader }, .. }) => {
-                if !self.groups.contains_key(reader) {
-                    self.groups.insert(*reader, group.clone());
-                }
+            Fact::Member(MemberEvent { member: Member { group, reader }, .. }) if !self.groups.contains_key(reader) => {
+                self.groups.insert(*reader, group.clone());
             }
-            Fact::Client(ClientEvent::Polled { from, offset, reader: ClientEvent::DRAIN, tag }) => {
-                // The last record of each partition is written when the groups have gone.
-                if tag.writer != Tag::DRAIN_WRITER {
-                    self.there.insert((from.clone(), *offset));
-                }
+            // The last record of each partition is written when the groups have gone, and is none of theirs.
+            Fact::Client(ClientEvent::Polled { reader: ClientEvent::DRAIN, tag, .. })
+                if tag.writer == Tag::DRAIN_WRITER => {}
+            Fact::Client(ClientEvent::Polled { from, offset, reader: ClientEvent::DRAIN, .. }) => {
+                self.there.insert((from.clone(), *offset));
             }
             Fact::Client(ClientEvent::Polled { from, offset, reader, .. }) => {
                 if let Some(group) = self.groups.get(reader) {
