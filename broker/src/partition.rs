@@ -208,7 +208,7 @@ impl Partition {
     ///
     /// Both in one step: a leader that took a smaller ISR before the smaller `min.insync.replicas` that goes with it, or a
     /// smaller `min.insync.replicas` before it hears that it leads no more, would let the high watermark pass replicas that
-    /// the controller keeps eligible.
+    /// the controller keeps eligible (KIP-966).
     pub fn update(self: &Arc<Self>, update: &PartitionUpdate<'_>, settings: Option<Settings>) -> Updated {
         let mut replica = self.replica.lock();
         let reconfigured = settings.map(|settings| replica.set_config(settings)).is_some();

@@ -29,7 +29,7 @@ use protocol::ids::{BrokerId, DirectoryId, IncarnationId, LeaderEpoch, Partition
 use protocol::record_batch::TimestampType;
 use runtime::disk::{DirectoryLock, Disk};
 use runtime::sync::{AsyncMutex, Lock, Notify, Semaphore, mpsc};
-use runtime::{mutant, observe, reachable, sometimes, task};
+use runtime::{mutant, mutant_diverged, observe, reachable, sometimes, task};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -220,14 +220,16 @@ impl Partitions {
         if reconfigured.all_topics {
             self.configure_throttles(&image);
         }
+        if mutant!("S33") && !changes.partitions.is_empty() && !reconfigured.is_empty() {
+            mutant_diverged!("S33");
+            self.reconfigure(&image, &reconfigured, &BTreeSet::new());
+        }
         for of in &changes.partitions {
             self.place(&image, *of, &reconfigured);
         }
-        // Those whose place changed too had both at once.
-        let others = self.all().into_iter().filter(|partition| !changes.partitions.contains(&partition.id()));
-        for partition in others.filter(|partition| reconfigured.concerns(partition)) {
-            reachable!("the settings of a replica changed");
-            partition.set_config(self.settings(&image, &partition));
+        if !reconfigured.is_empty() {
+            // Those whose place changed too had both at once.
+            self.reconfigure(&image, &reconfigured, &changes.partitions);
         }
         if !changes.brokers.is_empty() {
             self.all().iter().for_each(|partition| partition.on_brokers_changed());
@@ -322,7 +324,8 @@ impl Partitions {
         observe::emit(|| LogEvent::Deleted { partition: damaged.id() });
     }
 
-    /// Brings the metadata of a partition, and settings that changed with it, to its replica, and what that makes of it to the fetchers.
+    /// Brings the metadata of a partition, and settings that changed with it, to its replica, and what that makes of it to the
+    /// fetchers.
     fn update(self: &Arc<Self>, partition: &Arc<Partition>, state: &PartitionImage, settings: Option<Settings>) {
         let update = PartitionUpdate {
             leader: state.leader,
@@ -364,6 +367,16 @@ impl Partitions {
     fn change_fetching(&self, change: FetchChange) {
         // A receiver that is gone has stopped already.
         let _ = self.fetching.send(change);
+    }
+
+    /// Brings changed settings to the replicas that they concern, but for some.
+    fn reconfigure(&self, image: &Image, reconfigured: &Reconfigured, except: &BTreeSet<TopicPartition>) {
+        let concerned =
+            |partition: &Arc<Partition>| reconfigured.concerns(partition) && !except.contains(&partition.id());
+        for partition in self.all().into_iter().filter(concerned) {
+            reachable!("the settings of a replica changed");
+            partition.set_config(self.settings(image, &partition));
+        }
     }
 
     fn configure_throttles(&self, image: &Image) {
@@ -418,6 +431,10 @@ impl Reconfigured {
             }
         }
         reconfigured
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.all_topics && self.topics.is_empty()
     }
 
     fn concerns(&self, partition: &Partition) -> bool {

@@ -122,6 +122,18 @@ pub struct ConsumerRecord {
     pub headers: Vec<Header>,
 }
 
+impl ConsumerRecord {
+    /// What to commit once it is processed, and of which partition: that what follows is read next.
+    pub fn processed(&self) -> (PartitionName, OffsetAndMetadata) {
+        let committed = OffsetAndMetadata {
+            offset: self.offset.plus(1),
+            leader_epoch: Some(self.leader_epoch),
+            metadata: String::new(),
+        };
+        (PartitionName { topic: self.topic.clone(), partition: self.partition }, committed)
+    }
+}
+
 /// Why a poll yields no records.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConsumerError {

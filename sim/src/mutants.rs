@@ -462,6 +462,14 @@ pub const ALL: &[Mutant] = &[
         expected: &["coordinator_is_its_log"],
         seeds_max: 500,
     },
+    Mutant {
+        id: "S33",
+        name: "settings-before-place",
+        source: "KIP-966",
+        about: "a broker takes what changed in the settings before it hears, in the same step, that it leads no more",
+        expected: &["prefixes_agree", "high_watermark_is_covered", "acked_is_kept", "no_truncation_of_committed"],
+        seeds_max: 1000,
+    },
 ];
 
 /// The mutant with this id or name.

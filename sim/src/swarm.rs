@@ -387,6 +387,13 @@ mod tests {
     }
 
     #[test]
+    fn the_coordinator_is_the_group_s() {
+        let partitions = crate::world::OFFSETS_PARTITIONS.parse().expect("a number");
+        let at = broker::coordinator::partition_for(&load(1).workloads[0].group(), partitions);
+        assert_eq!(COORDINATOR, format!("leader of __consumer_offsets-{}", at.0));
+    }
+
+    #[test]
     fn seeds_differ() {
         let files: BTreeSet<String> =
             (0..100).map(|seed| scenario(seed).to_toml().replace(&format!("{seed:x}"), "")).collect();

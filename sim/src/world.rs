@@ -48,6 +48,8 @@ const CLIENT_PORT: u16 = 9092;
 const INTER_BROKER_PORT: u16 = 9091;
 const CONTROLLER_PORT: u16 = 9093;
 const FIRST_CONTROLLER: i32 = 101;
+/// Over how many partitions groups are spread.
+pub const OFFSETS_PARTITIONS: &str = "2";
 
 /// What the subscribers of a run share with the run.
 #[derive(Default)]
@@ -534,7 +536,7 @@ fn properties(cluster: &Cluster) -> Properties {
     let own_brokers = cluster.brokers.min(3).to_string();
     let own = [
         // Groups live on as many brokers as topics do.
-        ("offsets.topic.num.partitions", "2"),
+        ("offsets.topic.num.partitions", OFFSETS_PARTITIONS),
         ("offsets.topic.replication.factor", own_brokers.as_str()),
         // What may be cleaned is there soon, in small segments.
         ("offsets.topic.segment.bytes", "4096"),

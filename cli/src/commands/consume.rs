@@ -7,7 +7,7 @@ use client::{
     cluster::Cluster,
     consumer::{
         ClassicProtocol, Consumer, ConsumerOptions, ConsumerProtocol, ConsumerRecord, GroupOptions, GroupProtocol,
-        OffsetAndMetadata, ResetTo,
+        ResetTo,
     },
 };
 use protocol::ids::PartitionIndex;
@@ -115,12 +115,7 @@ impl Consume {
                 }
                 self.print(&record, &mut out)?;
                 left -= 1;
-                let next = OffsetAndMetadata {
-                    offset: record.offset.plus(1),
-                    leader_epoch: Some(record.leader_epoch),
-                    metadata: String::new(),
-                };
-                printed.insert(PartitionName { topic: record.topic, partition: record.partition }, next);
+                printed.extend([record.processed()]);
             }
             out.flush()?;
             if !printed.is_empty()

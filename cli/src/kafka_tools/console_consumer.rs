@@ -13,7 +13,7 @@ use client::{
     cluster::Cluster,
     consumer::{
         ClassicProtocol, Consumer, ConsumerOptions, ConsumerProtocol, GroupOptions, GroupProtocol, IsolationLevel,
-        OffsetAndMetadata, ResetTo,
+        ResetTo,
     },
 };
 use formatter::Formatter;
@@ -304,12 +304,7 @@ async fn print_all(reading: &Reading, consumer: &Consumer, read: &mut u64) -> Re
         for record in records {
             reading.formatter.write(&record, &mut out).map_err(written)?;
             *read += 1;
-            let next = OffsetAndMetadata {
-                offset: record.offset.plus(1),
-                leader_epoch: Some(record.leader_epoch),
-                metadata: String::new(),
-            };
-            printed.insert(PartitionName { topic: record.topic, partition: record.partition }, next);
+            printed.extend([record.processed()]);
             if *read == reading.messages_max {
                 break;
             }

@@ -93,7 +93,7 @@ impl Invariant for NoTruncationOfCommitted {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::stories::{Story, orders, set},
+        super::stories::{Story, in_sync, orders},
         *,
     };
     use storage::event::Origin;
@@ -110,6 +110,7 @@ mod tests {
         assert!(story(8).verdict.is_ok());
         assert!(story(9).verdict.is_err());
     }
+
     /// 1 had led in epoch 1 and given 2 a record that was not committed; 3, who led in epoch 2, did not have it; 2 leads in
     /// epoch 3 and commits it. 1 still follows 3.
     fn late(isr: &[i32], follows_in: i32, committed_in: i32) -> Result<(), String> {
@@ -124,21 +125,6 @@ mod tests {
         };
         let story = story.replica(1, follows).record(in_sync(isr));
         story.high_watermark(2, committed_in, 1, &[2], &[2]).truncate(1, 1, 0).verdict
-    }
-
-    fn in_sync(isr: &[i32]) -> metadata::record::Record {
-        metadata::record::Record::PartitionChange {
-            topic_id: orders().topic_id,
-            partition: orders().partition,
-            isr: Some(set(isr).into_iter().collect()),
-            elr: None,
-            last_known_elr: None,
-            leader: None,
-            leader_recovery_state: None,
-            replicas: None,
-            adding_replicas: None,
-            removing_replicas: None,
-        }
     }
 
     #[test]

@@ -306,6 +306,22 @@ pub fn register(id: i32) -> Record {
 }
 
 /// The one partition, with these replicas, all in sync, led by the first.
+/// The one partition has these replicas in sync now.
+pub fn in_sync(members: &[i32]) -> Record {
+    Record::PartitionChange {
+        topic_id: orders().topic_id,
+        partition: orders().partition,
+        isr: Some(members.iter().copied().map(BrokerId).collect()),
+        elr: None,
+        last_known_elr: None,
+        leader: None,
+        leader_recovery_state: None,
+        replicas: None,
+        adding_replicas: None,
+        removing_replicas: None,
+    }
+}
+
 pub fn partition_record(replicas: &[i32]) -> Record {
     Record::Partition {
         topic_id: orders().topic_id,

@@ -134,25 +134,10 @@ impl Invariant for UncleanIsExcluded {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::stories::{Story, orders, register},
+        super::stories::{Story, in_sync, orders, register},
         *,
     };
     use protocol::ids::{IncarnationId, LeaderEpoch};
-
-    fn isr(members: &[i32]) -> Record {
-        Record::PartitionChange {
-            topic_id: orders().topic_id,
-            partition: orders().partition,
-            isr: Some(members.iter().copied().map(BrokerId).collect()),
-            elr: None,
-            last_known_elr: None,
-            leader: None,
-            leader_recovery_state: None,
-            replicas: None,
-            adding_replicas: None,
-            removing_replicas: None,
-        }
-    }
 
     fn fetched(under: i64) -> ReplicaEvent {
         ReplicaEvent::FollowerFetched {
@@ -186,9 +171,9 @@ mod tests {
     /// Broker 3 crashes, starts, stops in good order, starts, and fetches as one of its lives.
     fn two_lives(fetches_under: i64) -> Result<(), String> {
         let story = cluster().lead(1, 0, 0);
-        let story = story.world(WorldEvent::Crashed { broker: 3, power: false }).record(isr(&[1, 2]));
+        let story = story.world(WorldEvent::Crashed { broker: 3, power: false }).record(in_sync(&[1, 2]));
         let story = story.record(again(3, 99)).world(WorldEvent::Stopped { broker: 3 }).record(again(3, 98));
-        let story = story.replica(1, fetched(fetches_under)).record(isr(&[1, 2, 3]));
+        let story = story.replica(1, fetched(fetches_under)).record(in_sync(&[1, 2, 3]));
         story.record(Record::NoOp).verdict
     }
 
@@ -246,7 +231,7 @@ mod tests {
         let mut story = cluster().lead(1, 0, 0);
         story = story.high_watermark(1, 0, 5, &[1, 2, 3], &[1, 2, 3]).world(ended);
         if leaves {
-            story = story.record(isr(&[1, 2]));
+            story = story.record(in_sync(&[1, 2]));
         }
         let epoch = BrokerEpoch(if leaves { 6 } else { 5 });
         story = story.record(again(3, 99)).record(Record::NoOp);
@@ -262,7 +247,7 @@ mod tests {
                 },
             );
         }
-        story.record(isr(&[1, 2, 3])).record(Record::NoOp).verdict
+        story.record(in_sync(&[1, 2, 3])).record(Record::NoOp).verdict
     }
 
     #[test]

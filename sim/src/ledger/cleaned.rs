@@ -118,6 +118,7 @@ mod tests {
         assert!(!copy(&[(0, 0), (2, 78), (3, 3)]));
         assert!(!copy(&[(0, 0), (3, 3)]));
     }
+
     #[test]
     fn what_is_gone_of_a_log_that_ended_is_not_put_back_into_the_next() {
         let two_records = LogEvent::Appended {

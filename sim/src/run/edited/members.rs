@@ -148,6 +148,23 @@ const EDITS: &[Edit] = &[
     (offsets_of_readers_are_forgotten, &["offsets_stay"]),
 ];
 
+fn a_record_is_processed_again(history: &mut History) {
+    let at = middle(history, |event| match event {
+        Owned::Client(ClientEvent::Polled { reader, .. }) => {
+            *reader >= ClientEvent::GROUPED && *reader != ClientEvent::DRAIN
+        }
+        _ => false,
+    });
+    let again = history[at].clone();
+    history.insert(at + 1, again);
+}
+
+#[test]
+fn a_record_that_is_processed_again_is_noticed_where_each_is_processed_once() {
+    let at_most_once = GROUP.replace("clients = 2\n", "clients = 2\ndelivers = \"at-most-once\"\n");
+    try_all(&at_most_once, &[(a_record_is_processed_again, &["processed_once"])]);
+}
+
 /// The last batch of a coordinator in which `is_it` finds something, to change.
 fn last_written(history: &mut History, is_it: impl Fn(&GroupRecord) -> bool, change: impl Fn(&mut GroupRecord)) {
     let found = history.iter_mut().rev().find_map(|kept| match &mut kept.event {
