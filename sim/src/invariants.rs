@@ -27,6 +27,7 @@ mod generations_advance;
 mod groups_skip_nothing;
 mod high_watermark_is_covered;
 mod isr_covers_high_watermark;
+mod joiners_fetch;
 mod last_values_stay;
 mod leader_is_complete;
 mod log_is_its_topics;
@@ -138,6 +139,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(prefixes_agree::PrefixesAgree),
         Box::new(maximal_isr_is_superset::MaximalIsrIsSuperset),
         Box::new(high_watermark_is_covered::HighWatermarkIsCovered::default()),
+        Box::new(joiners_fetch::JoinersFetch::default()),
         Box::new(one_leader_per_epoch::OneLeaderPerEpoch::default()),
         Box::new(no_truncation_of_committed::NoTruncationOfCommitted::default()),
         Box::new(follower_copies_its_leader::FollowerCopiesItsLeader::default()),

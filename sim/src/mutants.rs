@@ -470,6 +470,14 @@ pub const ALL: &[Mutant] = &[
         expected: &["prefixes_agree", "high_watermark_is_covered", "acked_is_kept", "no_truncation_of_committed"],
         seeds_max: 1000,
     },
+    Mutant {
+        id: "S34",
+        name: "comes-back-in-silence",
+        source: "Partition.maybeExpandIsr",
+        about: "who fell silent joins the ISR again by what it fetched before, where the high watermark cannot pass it",
+        expected: &["joiners_fetch"],
+        seeds_max: 500,
+    },
 ];
 
 /// The mutant with this id or name.

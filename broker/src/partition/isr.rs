@@ -341,7 +341,9 @@ impl InSync {
     ///
     /// In sync is who has reached the high watermark *and* this epoch's first offset. Without the second half, a follower
     /// that lacks records committed by an earlier leader could be elected, for the high watermark of a new leader may be
-    /// behind them (KAFKA-7128). The maximal ISR holds the new members from here on, before the controller has answered.
+    /// behind them (KAFKA-7128). And it still fetches: Kafka asks only when a follower does, here it is asked again whenever
+    /// anything changes, and where the high watermark cannot pass whoever fell silent, that one would come back at once by what
+    /// it had fetched before. The maximal ISR holds the new members from here on, before the controller has answered.
     pub fn propose_expansion(
         &mut self,
         leader_epoch: LeaderEpoch,
@@ -360,6 +362,7 @@ impl InSync {
         let joins = |follower: &&Follower| {
             !self.isr.contains(&follower.broker_id)
                 && follower.log_end_offset() >= floor
+                && self.still_fetches(follower, now)
                 && self.is_eligible(follower, brokers)
         };
         let joining: Vec<BrokerId> = self.followers.iter().filter(joins).map(|follower| follower.broker_id).collect();
@@ -437,6 +440,17 @@ impl InSync {
 
     fn is_in_maximal_isr(&self, broker_id: BrokerId) -> bool {
         self.isr.contains(&broker_id) || self.in_flight.as_ref().is_some_and(|proposal| proposal.contains(broker_id))
+    }
+
+    /// Whether it has fetched within `replica.lag.time.max.ms`.
+    fn still_fetches(&self, follower: &Follower, now: MonotonicMillis) -> bool {
+        let is_recent = |progress: Progress| Duration::from_millis(now.since(progress.fetched_at)) <= self.lag_max;
+        let fetches = follower.progress.is_some_and(is_recent);
+        if !fetches && runtime::mutant!("S34") {
+            runtime::mutant_diverged!("S34");
+            return true;
+        }
+        fetches
     }
 
     fn is_joining(

@@ -317,6 +317,24 @@ fn follower_rejoins_only_past_the_epoch_start() {
 }
 
 #[test]
+fn who_has_fallen_silent_does_not_come_back_by_what_it_fetched_before() {
+    // Fewer are in sync than are needed: the high watermark stays where the follower was.
+    let silent = leader_of(&[1, 2]).min_isr(2).fetched(2, 0).appended(5).at(31).tick();
+    let silent = silent.metadata(1, 0, 1, &[1]);
+    check!(silent.clone(), @"
+    leads  leader_epoch 0  partition_epoch 1  high_watermark 0  log_end_offset 5
+    isr 1  maximal 1
+    -> propose 1
+    ");
+    check!(silent.at(40).fetched(2, 0), @"
+    leads  leader_epoch 0  partition_epoch 1  high_watermark 0  log_end_offset 5
+    isr 1  maximal 1,2
+    -> propose 1
+    -> propose 1,2
+    ");
+}
+
+#[test]
 fn a_proposed_member_counts_before_the_answer_and_a_dropped_one_until_it() {
     let joining = replica(&[1, 2], 0, 0).metadata(1, 0, 0, &[1]).durable(0).fetched(2, 0).appended(5);
     check!(joining, @"
