@@ -12,6 +12,7 @@ mod deletion;
 mod loading;
 pub mod moving;
 
+pub use cleaning::{Cleaned, CleanerStanding};
 pub use loading::{LoadError, Loaded, Outgoing, PartitionsConfig};
 
 use crate::partition::context::ReplicaContext;
@@ -135,6 +136,7 @@ pub struct Partitions {
     failed: Notify,
     /// The right to wait for the device.
     device: Arc<Semaphore>,
+    cleaner: Lock<CleanerStanding>,
 }
 
 impl Partitions {

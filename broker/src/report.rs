@@ -5,7 +5,9 @@
 
 use crate::handlers::Services;
 use crate::metrics::{Counter, Traffic};
-use crate::partition::Standing;
+use crate::partition::context::monotonic_now;
+use crate::partition::{Partition, Standing};
+use crate::partitions::Partitions;
 use metadata::image::{Image, PartitionImage};
 use protocol::ids::{BrokerId, PartitionIndex, TopicPartition};
 use std::collections::BTreeMap;
@@ -65,6 +67,7 @@ pub fn samples(services: &Services, all_partitions: bool) -> Vec<Sample> {
     let mut samples = requests(services);
     samples.extend(topics(&replicas));
     samples.extend(replica_manager(services.config.node_id, &image, &replicas));
+    samples.extend(cleaner(&services.partitions));
     if all_partitions || image.partitions().count() <= PARTITION_SAMPLES_MAX {
         samples.extend(partitions(services.config.node_id, &image, &replicas));
     }
@@ -80,7 +83,7 @@ struct Here {
 }
 
 fn replicas(services: &Services) -> BTreeMap<TopicPartition, Here> {
-    let here = |partition: Arc<crate::partition::Partition>| {
+    let here = |partition: Arc<Partition>| {
         let id = partition.id();
         let (topic, standing, traffic) = (partition.topic().clone(), partition.standing(), partition.traffic().clone());
         (id, Here { topic, partition: id.partition, standing, traffic })
@@ -176,6 +179,48 @@ fn replica_manager(node_id: BrokerId, image: &Image, replicas: &BTreeMap<TopicPa
             image.offset().0 as f64,
         ),
     ]
+}
+
+/// The cleaner of compacted logs, in the names that JMX gives `LogCleaner` and `LogCleanerManager`. What tells of a cleaning
+/// tells of the last one that came to its end, and is missing before it.
+pub(crate) fn cleaner(partitions: &Partitions) -> Vec<Sample> {
+    let standing = partitions.cleaner();
+    let mut samples = vec![Sample::gauge(
+        "kafka_log_logcleanermanager_max_dirty_percent",
+        "How much is dirty of the dirtiest log that was due when the cleaner last looked",
+        100.0 * standing.max_dirty_ratio,
+    )];
+    if let Some(looked_at) = standing.looked_at {
+        let since = monotonic_now().since(looked_at) as f64;
+        let help = "Milliseconds since the cleaner last looked for logs that are due";
+        samples.push(Sample::gauge("kafka_log_logcleanermanager_time_since_last_run_ms", help, since));
+    }
+    if let Some(last) = standing.last {
+        let recopied = if last.read == 0 { 0.0 } else { 100.0 * last.written as f64 / last.read as f64 };
+        let help = "Bytes that the last cleaning kept of each hundred that it wrote anew";
+        samples.push(Sample::gauge("kafka_log_logcleaner_cleaner_recopy_percent", help, recopied));
+        let help = "How long the last cleaning took";
+        samples.push(Sample::gauge("kafka_log_logcleaner_max_clean_time_secs", help, last.took.as_secs_f64()));
+    }
+    let uncleanable = partitions.all().into_iter().filter(|partition| standing.is_uncleanable(partition));
+    let uncleanable: Vec<Arc<Partition>> = uncleanable.collect();
+    for (number, directory) in partitions.describe_directories().into_iter().enumerate() {
+        let inside = || uncleanable.iter().filter(|partition| partition.directory() == number);
+        let bytes: u64 = inside().map(|partition| partition.cleanable_bytes()).sum();
+        let of_directory: [(&'static str, &'static str, f64); 2] = [
+            (
+                "kafka_log_logcleanermanager_uncleanable_partitions_count",
+                "Compacted logs that are not cleaned any more: their records cannot be read",
+                inside().count() as f64,
+            ),
+            ("kafka_log_logcleanermanager_uncleanable_bytes", "Bytes that wait in them to be cleaned", bytes as f64),
+        ];
+        let root = directory.disk.root();
+        samples.extend(
+            of_directory.map(|(name, help, value)| Sample::gauge(name, help, value).with("logDirectory", &root)),
+        );
+    }
+    samples
 }
 
 fn is_under_replicated(state: &PartitionImage) -> bool {

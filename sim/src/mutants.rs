@@ -467,7 +467,13 @@ pub const ALL: &[Mutant] = &[
         name: "settings-before-place",
         source: "KIP-966",
         about: "a broker takes what changed in the settings before it hears, in the same step, that it leads no more",
-        expected: &["prefixes_agree", "high_watermark_is_covered", "acked_is_kept", "no_truncation_of_committed"],
+        expected: &[
+            "prefixes_agree",
+            "high_watermark_is_covered",
+            "acked_is_kept",
+            "no_truncation_of_committed",
+            "isr_covers_high_watermark",
+        ],
         seeds_max: 1000,
     },
     Mutant {

@@ -146,6 +146,8 @@ pub struct CleanedSegment {
     pub(crate) segment: Segment,
     /// The bases of those whose place it takes.
     pub(crate) replaced: Vec<Offset>,
+    /// Bytes of their batches.
+    pub(crate) replaced_bytes: u64,
     pub(crate) indexes: [File; 2],
     pub(crate) directory: String,
     pub(crate) disk: Disk,
@@ -363,6 +365,7 @@ impl Cleaning {
         Ok(Some(CleanedSegment {
             segment,
             replaced: group.iter().map(|source| source.base_offset).collect(),
+            replaced_bytes: group.iter().map(|source| source.size).sum(),
             indexes,
             directory: self.directory.clone(),
             disk: self.disk.clone(),
@@ -402,6 +405,11 @@ impl CleanedSegment {
     /// Bytes of its batches.
     pub fn size(&self) -> u64 {
         self.segment.size
+    }
+
+    /// Bytes of the batches of the segments whose place it takes.
+    pub fn replaced_bytes(&self) -> u64 {
+        self.replaced_bytes
     }
 }
 

@@ -19,6 +19,13 @@ impl Partition {
         cleanable.is_due(replica.log.config()).then_some(cleanable)
     }
 
+    /// Bytes of the segments that could be cleaned now.
+    pub fn cleanable_bytes(&self) -> u64 {
+        let replica = self.replica.lock();
+        let cleanable = replica.log.cleanable(replica.state.high_watermark(), wall_now());
+        cleanable.map_or(0, |cleanable| cleanable.cleanable_bytes)
+    }
+
     /// Up to where the log is clean, if that is further than its beginning; for the checkpoint file.
     pub fn first_dirty_offset(&self) -> Option<Offset> {
         let replica = self.replica.lock();

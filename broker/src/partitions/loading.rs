@@ -3,7 +3,7 @@
 //! The first act is to take the mark of a clean stop, of all directories, before any log is opened: a crash in the middle
 //! of loading must not look like a clean stop the next time (KAFKA-10471).
 
-use super::{Checkpoints, Directory, FetchChange, Moves, Partitions, Replicas, log_config};
+use super::{Checkpoints, CleanerStanding, Directory, FetchChange, Moves, Partitions, Replicas, cleaning, log_config};
 use crate::partition::Partition;
 use crate::partition::context::Assignment;
 use crate::partition::context::{CurrentImage, Proposed, ReplicaContext, wall_now};
@@ -156,6 +156,7 @@ impl Partitions {
             failures: Lock::new(FAILURES_RANK, Some(failures_taken)),
             failed: Notify::new(),
             device: Arc::new(Semaphore::new(super::AT_ONCE)),
+            cleaner: Lock::new(cleaning::RANK, CleanerStanding::default()),
         };
         let outgoing =
             Outgoing { proposals: proposals_taken, fetching: fetching_taken, assignments: assignments_taken };

@@ -1,7 +1,9 @@
 //! Compacted topics: what is cleaned, what is written down of it, and what survives.
 
 use super::*;
+use crate::report::{self, Sample};
 use metadata::record::ConfigResource;
+use protocol::record_batch::{HEADER_BYTES, crc32c};
 
 fn set(name: &str, value: &str) -> Record {
     let resource = ConfigResource::Topic("orders".to_owned());
@@ -46,12 +48,11 @@ fn a_compacted_log_is_cleaned_and_what_is_clean_is_written_down() {
         let (mut story, partition) = compacted(1).await;
         let before = partition.standing();
         assert!(partition.due_cleaning().is_some());
-        let mut uncleanable = BTreeSet::new();
-        story.partitions().clean_due_logs(&mut uncleanable).await;
+        story.partitions().clean_due_logs().await;
         let after = partition.standing();
         assert!(after.size * 3 < before.size, "{} of {}", after.size, before.size);
         assert_eq!((after.log_start_offset, after.log_end_offset), (before.log_start_offset, before.log_end_offset));
-        assert!(partition.due_cleaning().is_none() && uncleanable.is_empty());
+        assert!(partition.due_cleaning().is_none());
         let first_dirty = partition.first_dirty_offset().unwrap();
         assert_eq!(written_down(&story), format!("0\n1\norders 0 {first_dirty}\n"));
         assert!(waiting_to_be_removed(&story) > 0);
@@ -106,7 +107,7 @@ fn nothing_is_deleted_for_its_age_where_the_policy_is_compact_alone() {
 fn a_log_with_gaps_moves_to_another_directory() {
     run(|| async {
         let (mut story, partition) = compacted(2).await;
-        story.partitions().clean_due_logs(&mut BTreeSet::new()).await;
+        story.partitions().clean_due_logs().await;
         // What was cleaned has gaps whatever its topic says now.
         story.publish(&[set("cleanup.policy", "delete"), set("retention.ms", "-1")]);
         let before = partition.standing();
@@ -136,9 +137,61 @@ fn what_is_not_committed_is_not_cleaned() {
             append_keyed(&partition, at % 4);
         }
         assert!(partition.standing().high_watermark == high_watermark, "broker 2 has not fetched");
-        story.partitions().clean_due_logs(&mut BTreeSet::new()).await;
+        story.partitions().clean_due_logs().await;
         assert!(partition.first_dirty_offset().unwrap() <= high_watermark);
         let bytes = partition.standing().size;
         assert!(bytes > 60 * 70, "{bytes}: the later half is as it was");
+    });
+}
+
+/// What the cleaner says of itself, by the end of the metric's name.
+fn said(story: &Story, name: &str) -> Option<f64> {
+    let samples = report::cleaner(story.partitions());
+    let mut found = samples.iter().filter(|sample: &&Sample| sample.name.ends_with(name)).map(|sample| sample.value);
+    found.next().inspect(|_| assert!(found.next().is_none(), "there is one directory"))
+}
+
+/// A batch that is what was sent, and whose records nobody can read.
+fn append_unreadable(partition: &Arc<Partition>) {
+    let mut builder = BatchBuilder::new(Compression::Gzip);
+    builder.push(WallMillis(0), Some(b"key"), Some(&[7; 100]), &[]);
+    let mut batch = builder.finish(ProducerId::NONE, ProducerEpoch::NONE, Sequence::NONE).to_vec();
+    batch[HEADER_BYTES..].fill(0xee);
+    let crc = crc32c(&batch[21..]);
+    batch[17..21].copy_from_slice(&crc.to_be_bytes());
+    let header = BatchHeader::parse(&batch).unwrap();
+    partition.append_as_leader(&mut batch, &[header], Acks::Leader).unwrap();
+}
+
+#[test]
+fn a_log_that_cannot_be_cleaned_is_told_of_and_not_tried_again() {
+    run(|| async {
+        let (story, partition) = compacted(1).await;
+        assert_eq!((said(&story, "time_since_last_run_ms"), said(&story, "recopy_percent")), (None, None));
+        append_unreadable(&partition);
+        for at in 0..60 {
+            append_keyed(&partition, at % 4);
+        }
+        story.partitions().clean_due_logs().await;
+        assert!(said(&story, "max_dirty_percent").unwrap() > 99.0);
+        assert_eq!(said(&story, "uncleanable_partitions_count"), Some(1.0));
+        assert!(said(&story, "uncleanable_bytes").unwrap() > 60.0 * 70.0);
+        assert!(partition.due_cleaning().is_some() && !partition.is_damaged(), "it serves as before");
+        time::sleep(Duration::from_secs(2)).await;
+        story.partitions().clean_due_logs().await;
+        assert_eq!((said(&story, "max_dirty_percent"), said(&story, "recopy_percent")), (Some(0.0), None));
+        assert_eq!(said(&story, "time_since_last_run_ms"), Some(0.0));
+    });
+}
+
+#[test]
+fn what_a_cleaning_did_is_told() {
+    run(|| async {
+        let (story, partition) = compacted(1).await;
+        story.partitions().clean_due_logs().await;
+        let recopied = said(&story, "recopy_percent").unwrap();
+        assert!(recopied > 0.0 && recopied < 33.0, "{recopied}");
+        assert_eq!(said(&story, "uncleanable_partitions_count"), Some(0.0));
+        assert!(partition.due_cleaning().is_none());
     });
 }
