@@ -44,7 +44,8 @@ def member(boot, topic, group, protocol, leave, show):
     consumer = kafka.KafkaConsumer(topic, bootstrap_servers=boot.split(","), group_id=group, enable_auto_commit=False,
                                    auto_offset_reset="earliest", session_timeout_ms=6000, heartbeat_interval_ms=500)
     while not leave.is_set():
-        for messages in consumer.poll(200, max_records=500).values():
+        # 3.0.12 forgets what it was assigned if that comes between two polls: they are long, so that there is little between.
+        for messages in consumer.poll(2000, max_records=500).values():
             for message in messages:
                 show(message.partition, message.offset, message.value)
         sys.stdout.flush()

@@ -315,7 +315,7 @@ pub const ALL: &[Mutant] = &[
         name: "session-forgets-positions",
         source: "KIP-227",
         about: "a fetch session reads on from where each partition was when it was first named",
-        expected: &["settles", "progress_under_minority_fault"],
+        expected: &["settles", "progress_under_minority_fault", "truncation_ends"],
         seeds_max: 20,
     },
     Mutant {
@@ -339,7 +339,13 @@ pub const ALL: &[Mutant] = &[
         name: "answers-by-position",
         source: "KIP-227",
         about: "what a consumer is answered leaves out partitions without records, and the others get their names",
-        expected: &["reads_were_sent", "reads_are_committed", "polls_in_order", "one_value_per_offset"],
+        expected: &[
+            "reads_were_sent",
+            "reads_are_committed",
+            "polls_in_order",
+            "one_value_per_offset",
+            "one_offset_per_value",
+        ],
         seeds_max: 200,
     },
     Mutant {
@@ -371,7 +377,13 @@ pub const ALL: &[Mutant] = &[
         name: "serves-before-loaded",
         source: "invariant 60, CoordinatorLoaderImpl",
         about: "a coordinator serves before it has read what there is of its groups",
-        expected: &["commits_are_kept", "generations_advance", "groups_skip_nothing", "settles"],
+        expected: &[
+            "commits_are_kept",
+            "generations_advance",
+            "groups_skip_nothing",
+            "settles",
+            "coordinator_is_its_log",
+        ],
         seeds_max: 200,
     },
     Mutant {
@@ -403,7 +415,13 @@ pub const ALL: &[Mutant] = &[
         name: "loads-to-the-high-watermark",
         source: "CoordinatorLoaderImpl",
         about: "a new coordinator reads no further than its high watermark, which is behind when it begins to lead",
-        expected: &["one_coordinator", "commits_are_kept", "generations_advance", "groups_skip_nothing"],
+        expected: &[
+            "one_coordinator",
+            "commits_are_kept",
+            "generations_advance",
+            "groups_skip_nothing",
+            "coordinator_is_its_log",
+        ],
         seeds_max: 200,
     },
     Mutant {

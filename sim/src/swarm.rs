@@ -32,6 +32,8 @@ const ROT: [&str; 3] = ["bit-flip", "header-flip", "misdirected-write"];
 /// How soon after one of these whoever leads next may fall too, in milliseconds.
 const HEIR_MS_MAX: u64 = 2_000;
 
+/// So many seeds of a hundred have a consumer group.
+const GROUP: u64 = 30;
 /// One seed in so many varies a kept story.
 const VARIED_EVERY: u64 = 8;
 
@@ -47,7 +49,12 @@ pub fn scenario(seed: u64) -> Scenario {
 
 fn drawn(draws: &Draws) -> Scenario {
     let seed = draws.seed;
-    let partitions = draws.between("partitions", 0, 1, 3) as i32;
+    // Who shares out one or two partitions hardly ever takes back what was to go: more of them find more.
+    let has_many = draws.chance("group", 0, GROUP) && draws.chance("many-partitions", 0, 60);
+    let partitions = match has_many {
+        true => draws.between("partitions", 0, 4, 8) as i32,
+        false => draws.between("partitions", 0, 1, 3) as i32,
+    };
     // Mostly what people run. A leader that may be alone in sync is a world of its own, and so is one that waits for all.
     let (replicas, min_insync_replicas) = match draws.draw("replicas", 0) % 10 {
         0 | 1 => (2, 1),
@@ -119,7 +126,7 @@ fn group(draws: &Draws, like: &Workload) -> Option<Workload> {
     let clients = draws.between("members", 0, 1, 4) as i32;
     let delivers = if draws.chance("delivers", 0, 25) { Delivers::AtMostOnce } else { Delivers::AtLeastOnce };
     let members = Workload { kind: WorkloadKind::Group, clients, assigning, delivers, ..like.clone() };
-    draws.chance("group", 0, 30).then_some(members)
+    draws.chance("group", 0, GROUP).then_some(members)
 }
 
 /// The operators of the topic, each on a machine of its own.

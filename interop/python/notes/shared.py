@@ -11,7 +11,7 @@ leave = threading.Event()
 
 def consume(consumer):
     while not leave.is_set():
-        consumer.poll(timeout_ms=100)
+        consumer.poll(timeout_ms=1000)
     consumer.close()
 
 
@@ -24,11 +24,11 @@ second = KafkaConsumer("orders", bootstrap_servers=server, group_id="shared", he
 thread = threading.Thread(target=consume, args=(second,))
 thread.start()
 while len(first.assignment()) in (0, 3) or not second.assignment():
-    first.poll(timeout_ms=100)
+    first.poll(timeout_ms=1000)
 print("shared:", sorted([len(numbers(first)), len(numbers(second))]), "together", sorted(numbers(first) + numbers(second)))
 leave.set()
 while len(first.assignment()) < 3:
-    first.poll(timeout_ms=100)
+    first.poll(timeout_ms=1000)
 thread.join()
 print("alone:", numbers(first))
 first.close()
