@@ -49,12 +49,7 @@ pub fn scenario(seed: u64) -> Scenario {
 
 fn drawn(draws: &Draws) -> Scenario {
     let seed = draws.seed;
-    // Who shares out one or two partitions hardly ever takes back what was to go: more of them find more.
-    let has_many = draws.chance("group", 0, GROUP) && draws.chance("many-partitions", 0, 60);
-    let partitions = match has_many {
-        true => draws.between("partitions", 0, 4, 8) as i32,
-        false => draws.between("partitions", 0, 1, 3) as i32,
-    };
+    let partitions = partitions(draws);
     // Mostly what people run. A leader that may be alone in sync is a world of its own, and so is one that waits for all.
     let (replicas, min_insync_replicas) = match draws.draw("replicas", 0) % 10 {
         0 | 1 => (2, 1),
@@ -118,6 +113,13 @@ fn drawn(draws: &Draws) -> Scenario {
         workloads,
         expect: Expect::default(),
     }
+}
+
+/// Who shares out one or two partitions hardly ever takes back what was to go: with more of them more is found.
+fn partitions(draws: &Draws) -> i32 {
+    let has_many = draws.chance("group", 0, GROUP) && draws.chance("many-partitions", 0, 60);
+    let (least, most) = if has_many { (4, 8) } else { (1, 3) };
+    draws.between("partitions", 0, least, most) as i32
 }
 
 /// The members of a group, if there is one.
