@@ -37,9 +37,10 @@ image: ## A container image, gregor, from packaging/docker
 cluster: release ## Three real nodes on this machine, data under ./gregor-data; Ctrl-C stops them
 	target/gregor cluster start -n 3 --foreground
 
+# Each story's first seed is told in the tests too, and compared with what was told elsewhere: `make scenarios` runs all of them twice.
 test: ## Everything that needs only Rust: unit, property, golden, tidy, a real cluster, scenarios, determinism
 	$(CARGO) test --workspace --quiet
-	$(GREGOR) sim run --twice
+	$(GREGOR) sim run
 	$(GREGOR) sim sweep --seeds 20 --twice
 
 check: ## Format, lints and docs; changes nothing
@@ -72,7 +73,7 @@ fix: ## Formats and applies lints
 bless: build ## Accepts reviewed snapshots
 	INSTA_UPDATE=always GREGOR_BLESS=1 $(CARGO) test --workspace --quiet
 
-verify: check test ## What you run before a push
+verify: check test scenarios ## What you run before a push
 	$(GREGOR) sim sweep --seeds 50 --twice
 
 clean: ## Removes what was built
